@@ -1,0 +1,197 @@
+//! tiny_http, and the private connections by which the guard reaches it.
+//!
+//! The connections are made once, at the start, and kept; then the listener is shut, so that nobody
+//! else ever gets in, and no later shortage of file descriptors can fail an `accept`.
+
+use std::{
+    io::{self, Read, Write},
+    net::Shutdown,
+    os::{
+        fd::OwnedFd,
+        linux::net::SocketAddrExt,
+        unix::net::{SocketAddr, UnixListener, UnixStream},
+    },
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    thread::JoinHandle,
+    time::Duration,
+};
+
+use crossbeam_channel::{Receiver, Sender, bounded};
+use tiny_http::Server;
+
+use super::{head::Head, routes};
+use crate::{owner::Owner, threads};
+
+/// So many requests are answered at a time. Answering takes milliseconds; what takes long is
+/// clients, and those wait on the guard's side.
+const CONNECTIONS: usize = 2;
+/// An answer takes at most twice the owner's time limit; beyond that something is broken.
+const TIMEOUT: Duration = Duration::from_secs(5);
+
+/// An answer of tiny_http, head and body.
+#[derive(Debug)]
+pub struct Answer {
+    /// The bytes, ready to be sent.
+    pub bytes: Vec<u8>,
+}
+
+/// The way to tiny_http.
+#[derive(Debug)]
+pub struct Inner {
+    idle: Receiver<UnixStream>,
+    give_back: Sender<UnixStream>,
+}
+
+/// What is needed to stop.
+pub struct Handlers {
+    server: &'static Server,
+    stopping: Arc<AtomicBool>,
+    threads: Vec<JoinHandle<()>>,
+}
+
+impl Inner {
+    /// Starts tiny_http and connects to it.
+    ///
+    /// # Errors
+    /// What the operating system refused.
+    pub fn start(owner: &Owner) -> io::Result<(Self, Handlers)> {
+        // An abstract address needs no writable directory.
+        let name = format!(
+            "plex-exporter-{}-{:p}",
+            std::process::id(),
+            &raw const *owner
+        );
+        let address = SocketAddr::from_abstract_name(name)?;
+        let listener = UnixListener::bind_addr(&address)?;
+        // A UnixListener has no `shutdown`, a stream has; both are a socket.
+        let shutter = UnixStream::from(OwnedFd::from(listener.try_clone()?));
+        let server = Server::from_listener(listener, None).map_err(io::Error::other)?;
+        // Leaked on purpose: it is needed as long as the process lives, and its `drop` panics for
+        // an address that is no path.
+        let server: &'static Server = Box::leak(Box::new(server));
+        let stopping = Arc::new(AtomicBool::new(false));
+        let mut threads = Vec::new();
+        for _ in 0..CONNECTIONS {
+            let (owner, stopping) = (owner.clone(), Arc::clone(&stopping));
+            threads.push(threads::spawn("http", threads::WORKER_STACK, move || {
+                handle(server, &owner, &stopping);
+            })?);
+        }
+        let (give_back, idle) = bounded(CONNECTIONS);
+        for _ in 0..CONNECTIONS {
+            let mut stream = UnixStream::connect_addr(&address)?;
+            stream.set_read_timeout(Some(TIMEOUT))?;
+            stream.set_write_timeout(Some(TIMEOUT))?;
+            // A connection that was answered was accepted.
+            exchange(&mut stream, "HEAD", "/", false)?;
+            // There is room: the channel holds them all.
+            let _ = give_back.send(stream);
+        }
+        shutter.shutdown(Shutdown::Both)?;
+        Ok((
+            Self { idle, give_back },
+            Handlers {
+                server,
+                stopping,
+                threads,
+            },
+        ))
+    }
+
+    /// Has a request answered.
+    ///
+    /// # Errors
+    /// When no answer comes in time.
+    pub fn ask(&self, head: &Head) -> io::Result<Answer> {
+        let mut stream = self
+            .idle
+            .recv_timeout(TIMEOUT)
+            .map_err(|_| io::Error::from(io::ErrorKind::TimedOut))?;
+        let answer = exchange(&mut stream, &head.method, &head.path, head.gzip);
+        if answer.is_ok() {
+            let _ = self.give_back.send(stream);
+        } else {
+            // What is on it now is no longer in step. That is a bug, here or in tiny_http; without
+            // its server the exporter is of no use, so it ends and is started again.
+            log::error!("bug: the metrics server does not answer its own requests");
+            std::process::abort();
+        }
+        answer
+    }
+}
+
+impl Handlers {
+    /// Ends the handler threads.
+    pub fn stop(self) -> Vec<JoinHandle<()>> {
+        self.stopping.store(true, Ordering::Release);
+        for _ in &self.threads {
+            self.server.unblock();
+        }
+        self.threads
+    }
+}
+
+fn handle(server: &Server, owner: &Owner, stopping: &AtomicBool) {
+    while !stopping.load(Ordering::Acquire) {
+        // An error is the shut listener (once) or the wake-up to stop.
+        if let Ok(request) = server.recv() {
+            routes::answer(request, owner);
+        }
+    }
+}
+
+/// Sends one request and reads its answer; the connection stays open.
+fn exchange(stream: &mut UnixStream, method: &str, path: &str, gzip: bool) -> io::Result<Answer> {
+    let accept = if gzip {
+        "Accept-Encoding: gzip\r\n"
+    } else {
+        ""
+    };
+    write!(
+        stream,
+        "{method} {path} HTTP/1.1\r\nHost: plex-exporter\r\n{accept}\r\n"
+    )?;
+    let mut bytes = Vec::with_capacity(1_024);
+    let body = loop {
+        let mut fields = [httparse::EMPTY_HEADER; 16];
+        let mut response = httparse::Response::new(&mut fields);
+        match response.parse(&bytes).map_err(io::Error::other)? {
+            httparse::Status::Complete(head) => {
+                let length = response
+                    .headers
+                    .iter()
+                    .find(|field| field.name.eq_ignore_ascii_case("content-length"))
+                    .and_then(|field| std::str::from_utf8(field.value).ok()?.parse().ok())
+                    .unwrap_or(0);
+                break if method == "HEAD" {
+                    head
+                } else {
+                    head + length
+                };
+            }
+            httparse::Status::Partial => {
+                let mut chunk = [0; 1_024];
+                let read = stream.read(&mut chunk)?;
+                if read == 0 {
+                    return Err(io::ErrorKind::UnexpectedEof.into());
+                }
+                bytes.extend_from_slice(&chunk[..read]);
+            }
+        }
+    };
+    // One request a connection on the outside, kept open on the inside: say so to the client.
+    let close = b"Connection: close\r\n";
+    let line_end = bytes
+        .windows(2)
+        .position(|pair| pair == b"\r\n")
+        .map_or(0, |at| at + 2);
+    bytes.reserve_exact(close.len() + body.saturating_sub(bytes.len()));
+    let read = bytes.len();
+    bytes.splice(line_end..line_end, close.iter().copied());
+    bytes.resize(close.len() + body, 0);
+    stream.read_exact(&mut bytes[close.len() + read..])?;
+    Ok(Answer { bytes })
+}

@@ -1,0 +1,103 @@
+//! What is answered.
+
+use std::io::{Cursor, Write};
+
+use flate2::{Compression, write::GzEncoder};
+use tiny_http::{Header, Method, Request, Response, StatusCode};
+
+use crate::{build_info, owner::Owner};
+
+/// The text format of Prometheus.
+const TEXT_FORMAT: &str = "text/plain; version=0.0.4; charset=utf-8";
+const PLAIN: &str = "text/plain; charset=utf-8";
+const HTML: &str = "text/html; charset=utf-8";
+/// A body that fits into one packet does not get smaller on the wire.
+const WORTH_COMPRESSING: usize = 1_400;
+
+/// Answers one request.
+pub fn answer(request: Request, owner: &Owner) {
+    let gzip = request
+        .headers()
+        .iter()
+        .any(|header| header.field.equiv("Accept-Encoding"));
+    let response = route(request.method(), request.url(), gzip, owner);
+    // It goes to the guard, which is there as long as the process is.
+    let _ = request.respond(response);
+}
+
+fn route(method: &Method, path: &str, gzip: bool, owner: &Owner) -> Response<Cursor<Vec<u8>>> {
+    if !matches!(path, "/" | "/metrics" | "/health") {
+        return page(404, PLAIN, "not found; see /metrics\n");
+    }
+    if !matches!(method, Method::Get | Method::Head) {
+        return page(405, PLAIN, "only GET and HEAD\n").with_header(header("Allow", "GET, HEAD"));
+    }
+    match path {
+        "/metrics" => match owner.scrape() {
+            Ok(text) => metrics(text, gzip),
+            Err(_) => page(503, PLAIN, "busy\n"),
+        },
+        "/health" => match owner.ping() {
+            Ok(()) => page(200, PLAIN, "ok\n"),
+            Err(_) => page(503, PLAIN, "the state does not answer\n"),
+        },
+        _ => page(200, HTML, &index()),
+    }
+}
+
+fn metrics(text: String, gzip: bool) -> Response<Cursor<Vec<u8>>> {
+    if gzip
+        && text.len() > WORTH_COMPRESSING
+        && let Some(packed) = pack(&text)
+    {
+        return response(200, TEXT_FORMAT, packed).with_header(header("Content-Encoding", "gzip"));
+    }
+    response(200, TEXT_FORMAT, text.into_bytes())
+}
+
+fn pack(text: &str) -> Option<Vec<u8>> {
+    // Scrapes are full of repetition: the fastest level already makes them ten times smaller.
+    let packed = Vec::with_capacity(text.len() / 8);
+    let mut encoder = GzEncoder::new(packed, Compression::fast());
+    encoder.write_all(text.as_bytes()).ok()?;
+    encoder.finish().ok()
+}
+
+fn index() -> String {
+    format!(
+        "<!doctype html><html lang=\"en\"><head><meta charset=\"utf-8\"><title>plex-exporter</title>\
+         </head><body><h1>plex-exporter {}</h1><p>Prometheus exporter for Plex Media Server</p><ul>\
+         <li><a href=\"metrics\">metrics</a></li><li><a href=\"health\">health</a></li>\
+         </ul></body></html>\n",
+        build_info::VERSION
+    )
+}
+
+fn page(status: u16, content_type: &str, body: &str) -> Response<Cursor<Vec<u8>>> {
+    response(status, content_type, body.as_bytes().to_vec())
+}
+
+fn response(status: u16, content_type: &str, body: Vec<u8>) -> Response<Cursor<Vec<u8>>> {
+    let length = body.len();
+    let headers = vec![
+        header("Content-Type", content_type),
+        header("Vary", "Accept-Encoding"),
+    ];
+    Response::new(
+        StatusCode(status),
+        headers,
+        Cursor::new(body),
+        Some(length),
+        None,
+    )
+    // Without a limit here, tiny_http sends anything larger than 32 KiB in chunks.
+    .with_chunked_threshold(usize::MAX)
+}
+
+fn header(name: &str, value: &str) -> Header {
+    #[expect(
+        clippy::expect_used,
+        reason = "all names and values are ASCII constants of this file"
+    )]
+    Header::from_bytes(name, value).expect("a constant header")
+}

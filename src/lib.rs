@@ -1,0 +1,198 @@
+//! plex-exporter: a Prometheus exporter for Plex Media Server.
+//!
+//! ```text
+//!           notifications              fetches / answers                 scrapes
+//! Plex ──ws──▶ [notify] ──Event──▶ ┌──────────────────┐ ◀──Event── [poll-…] ◀──http── Plex
+//!                                  │ owner: the state │
+//!  SIGTERM ──▶ [signals] ──stop──▶ │ one select! loop │ ◀─Question─ [http] ◀─ [accept] ◀── Prometheus
+//!                                  └──────────────────┘
+//! ```
+//!
+//! # Where everything lives
+//!
+//! | module | one thing |
+//! |---|---|
+//! | [`cli`], [`config`] | arguments and environment |
+//! | [`secret`], [`server_url`], [`listen`] | the values of the configuration that have rules of their own |
+//! | [`logging`], [`threads`], [`clock`], [`build_info`] | what every part uses |
+//! | [`net`], [`tls`] | connections to Plex |
+//! | [`plex`] | Plex's protocol: requests, answers, notifications |
+//! | [`poller`], [`notify`] | the threads that talk to Plex |
+//! | [`event`] | what they tell the owner |
+//! | [`state`] | the pure core: what is known, and how events change it |
+//! | [`metrics`] | the pure rendering of a scrape |
+//! | [`owner`] | the loop that holds the state |
+//! | [`http`] | the metrics server |
+//! | [`health`] | the health marker and its probe |
+//!
+//! # Invariants
+//!
+//! - The state changes only in the owner.
+//! - Time enters as a parameter; only the edges read a clock.
+//! - No lock is held across I/O. (There is one lock, in `http::ledger`.)
+//! - Every thread has a name, a way to be stopped, and [`run`] joins it, unless it is stuck in a
+//!   request when the program ends.
+//! - A panic in any thread ends the process.
+//! - Every channel is bounded and says what happens when it is full.
+//! - The token lives in one [`secret::Secret`], whose `Debug` is redacted.
+
+pub mod build_info;
+pub mod cli;
+pub mod clock;
+pub mod config;
+pub mod event;
+pub mod health;
+pub mod http;
+pub mod listen;
+pub mod logging;
+pub mod metrics;
+pub mod net;
+pub mod notify;
+pub mod owner;
+pub mod plex;
+pub mod poller;
+pub mod secret;
+pub mod server_url;
+pub mod state;
+pub mod threads;
+pub mod tls;
+
+use std::{fmt, io, time::Duration};
+
+use crossbeam_channel::{Receiver, bounded};
+use log::{info, warn};
+use signal_hook::{
+    consts::{SIGINT, SIGTERM},
+    iterator::{Handle, Signals},
+};
+
+use crate::{
+    clock::Now, config::Config, health::Marker, net::Dialer, owner::Owner, plex::client::Client,
+    poller::Poller, state::State,
+};
+
+/// Threads get so long to end; one that hangs in a request is left behind.
+const JOIN_LIMIT: Duration = Duration::from_millis(300);
+/// Events that may wait for the owner. When there are more, who sends them waits.
+const EVENTS: usize = 256;
+
+/// Why the exporter could not run.
+#[derive(Debug)]
+pub enum RunError {
+    /// A mistake in the configuration that shows only when it is used.
+    Config(String),
+    /// The listen address could not be opened.
+    Listen(String),
+    /// The operating system refused a thread, a socket or a signal handler.
+    System(io::Error),
+}
+
+impl fmt::Display for RunError {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Config(text) | Self::Listen(text) => formatter.write_str(text),
+            Self::System(error) => write!(formatter, "the operating system refuses: {error}"),
+        }
+    }
+}
+
+impl std::error::Error for RunError {}
+
+impl From<io::Error> for RunError {
+    fn from(error: io::Error) -> Self {
+        Self::System(error)
+    }
+}
+
+/// Exports metrics until SIGTERM or SIGINT.
+///
+/// # Errors
+/// When it cannot start.
+pub fn run(config: &Config) -> Result<(), RunError> {
+    threads::end_process_on_panic();
+    let (stop, signals) = stop_on_signals()?;
+    let dialer = Dialer::new(&config.server, &config.tls).map_err(RunError::Config)?;
+    let listener = config
+        .listen
+        .bind()
+        .map_err(|error| listen_error(config, &error))?;
+    // Only now: another exporter on the same port keeps its marker.
+    let mut marker = Marker::new(&config.health_file);
+    greet(config, &listener);
+
+    let (events, received) = bounded(EVENTS);
+    let (owner, questions) = Owner::channel();
+    let server = http::Guard::start(listener, &owner)?;
+    let client = Client::new(dialer.clone(), config.token.clone());
+    let (poller, mut threads) = Poller::start(&client, &events)?;
+    let (notify_stop, notify_stopped) = bounded(0);
+    let token = config.token.clone();
+    threads.push(threads::spawn(
+        "notify",
+        threads::WORKER_STACK,
+        move || {
+            notify::run(&dialer, &token, &events, &notify_stopped);
+        },
+    )?);
+
+    let state = State::new(config.hide, Now::read());
+    let signal = owner::run(state, &poller, &mut marker, &received, &questions, &stop);
+    info!("{}, ending", signal.unwrap_or("all threads are gone"));
+
+    drop(marker);
+    drop((poller, received, questions, notify_stop));
+    threads.extend(server.stop());
+    signals.close();
+    threads::join_within(threads, JOIN_LIMIT);
+    Ok(())
+}
+
+/// A channel that tells of SIGTERM and SIGINT.
+fn stop_on_signals() -> io::Result<(Receiver<&'static str>, Handle)> {
+    let mut signals = Signals::new([SIGTERM, SIGINT])?;
+    let handle = signals.handle();
+    let (sender, receiver) = bounded(1);
+    threads::spawn("signals", threads::SCRAPER_STACK, move || {
+        for signal in signals.forever() {
+            let name = if signal == SIGINT {
+                "SIGINT"
+            } else {
+                "SIGTERM"
+            };
+            // Full means that one is on its way already.
+            let _ = sender.try_send(name);
+        }
+    })?;
+    Ok((receiver, handle))
+}
+
+fn listen_error(config: &Config, error: &io::Error) -> RunError {
+    let mend = match error.kind() {
+        io::ErrorKind::AddrInUse => {
+            "another program (or another plex-exporter) uses it: stop that one, or choose another \
+             port"
+        }
+        io::ErrorKind::PermissionDenied => "ports below 1024 need root: choose a higher one",
+        _ => "write :9594 for all interfaces, or an address of this machine",
+    };
+    RunError::Listen(format!(
+        "LISTEN_ADDRESS: cannot listen on {}: {error}; {mend}",
+        config.listen
+    ))
+}
+
+fn greet(config: &Config, listener: &std::net::TcpListener) {
+    info!("{}", cli::version());
+    if let Ok(address) = listener.local_addr() {
+        info!(
+            "metrics on http://{address}/metrics, Plex at {}",
+            config.server
+        );
+    }
+    if config.tls.skip_verification && config.server.is_tls() {
+        warn!(
+            "SKIP_TLS_VERIFICATION is set: ANY certificate is accepted, and whoever sits between \
+             here and Plex can read the token; PLEX_CA_FILE or PLEX_TLS_SERVER_NAME are safe ways"
+        );
+    }
+}

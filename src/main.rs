@@ -1,0 +1,63 @@
+//! The command line: arguments, logging, exit codes.
+
+use std::{env, io::Write as _, process::ExitCode};
+
+use plex_exporter::{
+    RunError,
+    cli::{self, Command},
+    config::{Config, ConfigError, ProbeConfig},
+    health, logging,
+};
+
+/// The user made a mistake: in the arguments or the environment.
+const USAGE: u8 = 2;
+/// It could not be done.
+const FAILURE: u8 = 1;
+
+fn main() -> ExitCode {
+    match cli::parse(env::args_os().skip(1)) {
+        Ok(Command::Run) => run(),
+        Ok(Command::Health) => health(),
+        Ok(Command::Version) => print(&format!("{}\n", cli::version())),
+        Ok(Command::Help) => print(&cli::usage()),
+        Err(mistake) => fail(USAGE, &format!("{mistake}\n\n{}", cli::usage())),
+    }
+}
+
+fn run() -> ExitCode {
+    let config = match Config::from_env(&|name| env::var_os(name)) {
+        Ok(config) => config,
+        Err(mistakes) => return config_mistakes(&mistakes),
+    };
+    logging::init(config.log_level);
+    match plex_exporter::run(&config) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error @ RunError::Config(_)) => fail(USAGE, &error.to_string()),
+        Err(error) => fail(FAILURE, &error.to_string()),
+    }
+}
+
+fn health() -> ExitCode {
+    match ProbeConfig::from_env(&|name| env::var_os(name)) {
+        Ok(config) => match health::probe(&config) {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(why) => fail(FAILURE, &format!("unhealthy: {why}")),
+        },
+        Err(mistakes) => config_mistakes(&mistakes),
+    }
+}
+
+fn config_mistakes(mistakes: &ConfigError) -> ExitCode {
+    fail(USAGE, &mistakes.to_string())
+}
+
+fn print(text: &str) -> ExitCode {
+    // A closed pipe (`plex-exporter --help | head -1`) is nobody's mistake.
+    let _ = std::io::stdout().write_all(text.as_bytes());
+    ExitCode::SUCCESS
+}
+
+fn fail(status: u8, text: &str) -> ExitCode {
+    let _ = writeln!(std::io::stderr(), "{}", text.trim_end());
+    ExitCode::from(status)
+}

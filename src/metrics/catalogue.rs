@@ -1,0 +1,203 @@
+//! The one table of metrics: names, types, labels and help, exactly as users' dashboards know them.
+
+/// Type of a metric.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// Goes up and down.
+    Gauge,
+    /// Only goes up.
+    Counter,
+}
+
+/// One metric.
+#[derive(Debug)]
+pub struct Desc {
+    /// Its name.
+    pub name: &'static str,
+    /// Its type.
+    pub kind: Kind,
+    /// What it means, with its unit.
+    pub help: &'static str,
+    /// Whether it carries `server` and `server_id`.
+    pub server: bool,
+    /// Its other labels, in order.
+    pub labels: &'static [&'static str],
+}
+
+const fn desc(
+    name: &'static str,
+    kind: Kind,
+    server: bool,
+    labels: &'static [&'static str],
+    help: &'static str,
+) -> Desc {
+    Desc {
+        name,
+        kind,
+        help,
+        server,
+        labels,
+    }
+}
+
+const fn gauge(name: &'static str, labels: &'static [&'static str], help: &'static str) -> Desc {
+    desc(name, Kind::Gauge, true, labels, help)
+}
+
+const fn counter(name: &'static str, labels: &'static [&'static str], help: &'static str) -> Desc {
+    desc(name, Kind::Counter, true, labels, help)
+}
+
+const fn own(
+    name: &'static str,
+    kind: Kind,
+    labels: &'static [&'static str],
+    help: &'static str,
+) -> Desc {
+    desc(name, kind, false, labels, help)
+}
+
+const LIBRARY: &[&str] = &["library_type", "library", "library_id"];
+const PLAY: &[&str] = &[
+    "library",
+    "library_id",
+    "library_type",
+    "media_type",
+    "title",
+    "child_title",
+    "grandchild_title",
+    "stream_type",
+    "stream_resolution",
+    "stream_file_resolution",
+    "stream_bitrate",
+    "device",
+    "device_type",
+    "user",
+    "session",
+    "transcode_type",
+    "subtitle_action",
+    "location",
+    "local",
+];
+const LINK: &[&str] = &["session", "user", "location"];
+
+macro_rules! catalogue {
+    ($($ident:ident = $desc:expr;)*) => {
+        $(pub(super) static $ident: Desc = $desc;)*
+        /// All metrics, in the order of a scrape.
+        pub static CATALOGUE: &[&Desc] = &[$(&$ident),*];
+    };
+}
+
+catalogue! {
+    UP = gauge("plex_up", &[], "1 when the last poll of Plex succeeded, else 0.");
+    SERVER_INFO = gauge(
+        "plex_server_info",
+        &["version", "platform", "platform_version", "plex_pass"],
+        "The Plex Media Server; always 1.");
+    HOST_CPU = gauge("plex_host_cpu_utilization_ratio", &[],
+        "Share of the host's processors in use, 0.0 to 1.0 (Plex Pass).");
+    HOST_MEMORY = gauge("plex_host_memory_utilization_ratio", &[],
+        "Share of the host's memory in use, 0.0 to 1.0 (Plex Pass).");
+    PROCESS_CPU = gauge("plex_process_cpu_utilization_ratio", &[],
+        "Share of the host's processors that Plex itself uses, 0.0 to 1.0 (Plex Pass).");
+    PROCESS_MEMORY = gauge("plex_process_memory_utilization_ratio", &[],
+        "Share of the host's memory that Plex itself uses, 0.0 to 1.0 (Plex Pass).");
+    TRANSMIT = counter("plex_transmit_bytes_total", &[],
+        "Bytes Plex sent to clients since the exporter started (Plex Pass).");
+    NETWORK_TRANSMIT = counter("plex_network_transmit_bytes_total", &["location"],
+        "Bytes Plex sent to clients since the exporter started, within (lan) and beyond (wan) \
+         its network (Plex Pass).");
+    ESTIMATED_TRANSMIT = counter("plex_estimated_transmit_bytes_total", &[],
+        "Bytes sent by estimate: the bitrate of every session over the time it played.");
+    ACTIVE_TRANSCODES = gauge("plex_active_transcode_sessions", &[],
+        "Video transcodes running now.");
+    WEBSOCKET = gauge("plex_websocket_connected", &[],
+        "1 while the notification socket is up and proven alive, else 0.");
+    ACTIVITIES = gauge("plex_activities", &["type"],
+        "Background activities (scans, downloads and the like) running now.");
+    LIBRARY_DURATION_MS = gauge("plex_library_duration_milliseconds", LIBRARY,
+        "Length of everything in the library, in milliseconds.");
+    LIBRARY_DURATION = gauge("plex_library_duration_seconds", LIBRARY,
+        "Length of everything in the library, in seconds.");
+    LIBRARY_STORAGE = gauge("plex_library_storage_bytes", LIBRARY,
+        "Size of everything in the library, in bytes.");
+    LIBRARY_ITEMS = gauge("plex_library_items",
+        &["library_type", "library", "library_id", "content_type"],
+        "Items in the library: movies, episodes, tracks, photos or items.");
+    ACTIVE_SESSIONS = gauge("plex_active_sessions", &[], "Live sessions.");
+    SESSIONS = gauge("plex_sessions", &["state", "media_type", "stream_type", "location"],
+        "Live sessions by state and kind.");
+    PLAY_STARTS = counter("plex_play_starts_total", &["library", "library_id", "library_type"],
+        "Plays begun since the exporter started.");
+    PLAYS = counter("plex_plays_total", PLAY,
+        "1 for every session that has played; removed a minute after its end.");
+    PLAY_SECONDS = counter("plex_play_seconds_total", PLAY,
+        "Seconds the session has been playing.");
+    SESSION_BANDWIDTH = gauge("plex_session_bandwidth_kbps", LINK,
+        "Bandwidth reserved for the session, in kbit/s.");
+    SESSION_BITRATE = gauge("plex_session_bitrate_kbps", LINK,
+        "Bitrate of the session's stream now, in kbit/s.");
+    SESSION_PROGRESS = gauge("plex_session_progress_ratio", &["session", "user"],
+        "How far into the item the session is, 0.0 to 1.0.");
+    TRANSCODE_INFO = gauge("plex_transcode_session_info",
+        &["session", "video_decision", "audio_decision", "source_video_codec", "video_codec",
+          "source_audio_codec", "audio_codec", "container", "protocol", "hw_decoding",
+          "hw_encoding", "hw_full_pipeline"],
+        "What the session's transcode does; always 1.");
+    TRANSCODE_SPEED = gauge("plex_transcode_speed_ratio", &["session"],
+        "Transcoding speed in multiples of real time.");
+    TRANSCODE_THROTTLED = gauge("plex_transcode_throttled", &["session"],
+        "1 when the transcoder pauses because it is ahead of the client, else 0.");
+    BUILD_INFO = own("plex_exporter_build_info", Kind::Gauge,
+        &["version", "revision", "rustversion"], "What the exporter was built from; always 1.");
+    REQUESTS = own("plex_exporter_plex_requests_total", Kind::Counter, &["endpoint"],
+        "Requests sent to Plex.");
+    REQUEST_ERRORS = own("plex_exporter_plex_request_errors_total", Kind::Counter,
+        &["endpoint", "reason"], "Requests to Plex that failed.");
+    LAST_SUCCESS = own("plex_exporter_last_success_timestamp_seconds", Kind::Gauge, &["endpoint"],
+        "When a request to Plex last succeeded, in seconds since the epoch.");
+    RECONNECTS = own("plex_exporter_websocket_reconnects_total", Kind::Counter, &[],
+        "Times the notification socket was connected again.");
+    NOTIFICATIONS = own("plex_exporter_notifications_total", Kind::Counter, &["type"],
+        "Notifications received from Plex.");
+    PROCESS_CPU_SECONDS = own("process_cpu_seconds_total", Kind::Counter, &[],
+        "Total user and system CPU time spent in seconds.");
+    PROCESS_OPEN_FDS = own("process_open_fds", Kind::Gauge, &[],
+        "Number of open file descriptors.");
+    PROCESS_MAX_FDS = own("process_max_fds", Kind::Gauge, &[],
+        "Maximum number of open file descriptors.");
+    PROCESS_VIRTUAL_MEMORY = own("process_virtual_memory_bytes", Kind::Gauge, &[],
+        "Virtual memory size in bytes.");
+    PROCESS_RESIDENT_MEMORY = own("process_resident_memory_bytes", Kind::Gauge, &[],
+        "Resident memory size in bytes.");
+    PROCESS_THREADS = own("process_threads", Kind::Gauge, &[], "Number of OS threads.");
+    PROCESS_START_TIME = own("process_start_time_seconds", Kind::Gauge, &[],
+        "Start time of the process since unix epoch in seconds.");
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+
+    use super::*;
+
+    #[test]
+    fn names_are_unique_and_follow_the_conventions() {
+        let mut names = HashSet::new();
+        for desc in CATALOGUE {
+            assert!(names.insert(desc.name), "{} twice", desc.name);
+            assert_eq!(
+                desc.name.ends_with("_total"),
+                desc.kind == Kind::Counter,
+                "{}",
+                desc.name
+            );
+            assert!(
+                desc.help.ends_with('.') && !desc.help.contains("  "),
+                "{}",
+                desc.help
+            );
+        }
+    }
+}

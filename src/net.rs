@@ -1,0 +1,343 @@
+//! Connections to Plex: name resolution, TCP and TLS, each within a deadline.
+//!
+//! HTTP and WebSocket both dial here, so that they share every setting and every error. Proxy
+//! variables (`http_proxy` and its like) are ignored for both alike: the exporter stands beside
+//! its server.
+
+use std::{
+    fmt,
+    io::{self, Read, Write},
+    net::{IpAddr, Shutdown, SocketAddr, TcpStream, ToSocketAddrs},
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use crossbeam_channel::bounded;
+use rustls::{ClientConfig, ClientConnection, StreamOwned, pki_types::ServerName};
+
+use crate::{config::TlsOptions, server_url::ServerUrl, tls};
+
+/// Opens connections to the Plex server.
+#[derive(Clone)]
+pub struct Dialer {
+    server: ServerUrl,
+    tls: Option<TlsPeer>,
+}
+
+#[derive(Clone)]
+struct TlsPeer {
+    config: Arc<ClientConfig>,
+    name: ServerName<'static>,
+}
+
+/// Why a connection could not be opened.
+#[derive(Debug)]
+pub enum DialError {
+    /// The host name has no address, or the resolver failed.
+    Resolve(String),
+    /// No address accepted the TCP connection.
+    Connect(io::Error),
+    /// The deadline passed while connecting or shaking hands.
+    Timeout,
+    /// The TLS handshake failed; the text holds the mend.
+    Tls(String),
+}
+
+impl fmt::Display for DialError {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Resolve(text) | Self::Tls(text) => formatter.write_str(text),
+            Self::Connect(error) => write!(formatter, "cannot connect: {error}"),
+            Self::Timeout => formatter.write_str("no connection within the time limit"),
+        }
+    }
+}
+
+impl std::error::Error for DialError {}
+
+impl Dialer {
+    /// Prepares the connections to `server`.
+    ///
+    /// # Errors
+    /// A mistake in the TLS variables, as a line for the user.
+    pub fn new(server: &ServerUrl, options: &TlsOptions) -> Result<Self, String> {
+        let tls = if server.is_tls() {
+            let name = match &options.server_name {
+                Some(name) => name.clone(),
+                None => ServerName::try_from(server.host().to_owned()).map_err(|_| {
+                    "PLEX_SERVER: its host cannot stand in a certificate; set \
+                     PLEX_TLS_SERVER_NAME to the name that does"
+                        .to_owned()
+                })?,
+            };
+            Some(TlsPeer {
+                config: tls::client_config(options)?,
+                name,
+            })
+        } else {
+            None
+        };
+        Ok(Self {
+            server: server.clone(),
+            tls,
+        })
+    }
+
+    /// Where the connections go.
+    #[must_use]
+    pub fn server(&self) -> &ServerUrl {
+        &self.server
+    }
+
+    /// Opens a connection, the TLS handshake included.
+    ///
+    /// # Errors
+    /// The step that failed.
+    pub fn dial(&self, deadline: Instant) -> Result<Stream, DialError> {
+        let addresses = self.resolve(deadline)?;
+        let tcp = connect(&addresses, deadline)?;
+        self.secure(tcp, deadline)
+    }
+
+    /// The addresses of the server's host.
+    ///
+    /// # Errors
+    /// When it has none, or the resolver takes too long.
+    pub fn resolve(&self, deadline: Instant) -> Result<Vec<SocketAddr>, DialError> {
+        let (host, port) = (self.server.host(), self.server.port());
+        if let Ok(address) = host.parse::<IpAddr>() {
+            return Ok(vec![(address, port).into()]);
+        }
+        // The resolver of the C library cannot be interrupted: it runs in a thread of its own that
+        // is left behind when it takes too long (it ends by its own time-out).
+        let (sender, receiver) = bounded(1);
+        let name = host.to_owned();
+        std::thread::Builder::new()
+            .name("resolve".into())
+            .stack_size(256 * 1024)
+            .spawn(move || {
+                let addresses = (name.as_str(), port)
+                    .to_socket_addrs()
+                    .map(Iterator::collect);
+                // Nobody listens any more when the deadline has passed.
+                let _ = sender.send(addresses);
+            })
+            .map_err(DialError::Connect)?;
+        let found: io::Result<Vec<SocketAddr>> = receiver
+            .recv_deadline(deadline)
+            .map_err(|_| DialError::Timeout)?;
+        match found {
+            Ok(addresses) if !addresses.is_empty() => Ok(addresses),
+            outcome => {
+                let why = outcome
+                    .err()
+                    .map_or_else(|| "no address".to_owned(), |e| e.to_string());
+                let mend = if host.ends_with(".plex.direct") {
+                    "many routers refuse answers that point into the home network (DNS \
+                     rebinding protection): allow plex.direct there, or use the server's LAN \
+                     address in PLEX_SERVER and this name in PLEX_TLS_SERVER_NAME"
+                } else {
+                    "check the host in PLEX_SERVER, or use the server's IP address"
+                };
+                Err(DialError::Resolve(format!(
+                    "cannot resolve `{host}` ({why}); {mend}"
+                )))
+            }
+        }
+    }
+
+    /// Shakes hands over `tcp` where the URL asks for TLS.
+    ///
+    /// # Errors
+    /// What the handshake failed of, with the mend.
+    pub fn secure(&self, tcp: TcpStream, deadline: Instant) -> Result<Stream, DialError> {
+        let tcp = Timed {
+            tcp,
+            deadline: Some(deadline),
+        };
+        let Some(peer) = &self.tls else {
+            return Ok(Stream::Plain(tcp));
+        };
+        let broken = |error: &rustls::Error| {
+            DialError::Tls(format!("TLS: {}", tls::advice(error, &peer.name.to_str())))
+        };
+        let connection = ClientConnection::new(Arc::clone(&peer.config), peer.name.clone())
+            .map_err(|error| broken(&error))?;
+        let mut stream = StreamOwned::new(connection, tcp);
+        while stream.conn.is_handshaking() {
+            if let Err(error) = stream.conn.complete_io(&mut stream.sock) {
+                return Err(
+                    match error.get_ref().and_then(|inner| inner.downcast_ref()) {
+                        Some(error) => broken(error),
+                        None if is_timeout(&error) => DialError::Timeout,
+                        None => DialError::Tls(format!(
+                            "the connection broke during the TLS handshake ({error}): is this the \
+                         TLS port? A Plex that speaks plain HTTP wants http:// in PLEX_SERVER"
+                        )),
+                    },
+                );
+            }
+        }
+        Ok(Stream::Tls(Box::new(stream)))
+    }
+}
+
+impl fmt::Debug for Dialer {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter
+            .debug_struct("Dialer")
+            .field("server", &self.server)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Connects to the first address that accepts, sharing the time fairly among those left.
+///
+/// # Errors
+/// The last address's failure.
+pub fn connect(addresses: &[SocketAddr], deadline: Instant) -> Result<TcpStream, DialError> {
+    let mut last = DialError::Timeout;
+    for (index, address) in addresses.iter().enumerate() {
+        let left = deadline.saturating_duration_since(Instant::now());
+        let share = left / u32::try_from(addresses.len() - index).unwrap_or(u32::MAX);
+        if share.is_zero() {
+            return Err(DialError::Timeout);
+        }
+        match TcpStream::connect_timeout(address, share) {
+            Ok(stream) => {
+                // Requests and notifications are small: waiting to fill a segment only delays them.
+                stream.set_nodelay(true).map_err(DialError::Connect)?;
+                return Ok(stream);
+            }
+            Err(error) if is_timeout(&error) => last = DialError::Timeout,
+            Err(error) => last = DialError::Connect(error),
+        }
+    }
+    Err(last)
+}
+
+/// Whether an I/O error means that the time ran out. Linux reports a socket time-out as
+/// `WouldBlock`.
+#[must_use]
+pub fn is_timeout(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut
+    )
+}
+
+/// A connection to Plex, plain or encrypted.
+#[derive(Debug)]
+pub enum Stream {
+    /// `http` and `ws`.
+    Plain(Timed),
+    /// `https` and `wss`.
+    Tls(Box<StreamOwned<ClientConnection, Timed>>),
+}
+
+impl Stream {
+    fn timed(&mut self) -> &mut Timed {
+        match self {
+            Self::Plain(timed) => timed,
+            Self::Tls(stream) => &mut stream.sock,
+        }
+    }
+
+    /// From now on no read or write goes beyond `deadline`, however many bytes trickle in.
+    pub fn set_deadline(&mut self, deadline: Option<Instant>) {
+        self.timed().deadline = deadline;
+    }
+
+    /// Whether the peer has neither closed the idle connection nor sent anything unasked.
+    pub fn is_idle(&mut self) -> bool {
+        let tcp = &self.timed().tcp;
+        let mut byte = [0];
+        tcp.set_nonblocking(true).is_ok()
+            && matches!(tcp.peek(&mut byte), Err(error) if error.kind() == io::ErrorKind::WouldBlock)
+            && tcp.set_nonblocking(false).is_ok()
+    }
+
+    /// The certificate the server showed, if the connection is encrypted.
+    #[must_use]
+    pub fn certificate(&self) -> Option<&[u8]> {
+        match self {
+            Self::Plain(_) => None,
+            Self::Tls(stream) => stream
+                .conn
+                .peer_certificates()
+                .and_then(<[_]>::first)
+                .map(AsRef::as_ref),
+        }
+    }
+
+    /// Ends the connection in both directions; a blocked read returns.
+    pub fn shut_down(&mut self) {
+        // An error means that it has ended already.
+        let _ = self.timed().tcp.shutdown(Shutdown::Both);
+    }
+}
+
+impl Read for Stream {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        match self {
+            Self::Plain(stream) => stream.read(buffer),
+            Self::Tls(stream) => stream.read(buffer),
+        }
+    }
+}
+
+impl Write for Stream {
+    fn write(&mut self, buffer: &[u8]) -> io::Result<usize> {
+        match self {
+            Self::Plain(stream) => stream.write(buffer),
+            Self::Tls(stream) => stream.write(buffer),
+        }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        match self {
+            Self::Plain(stream) => stream.flush(),
+            Self::Tls(stream) => stream.flush(),
+        }
+    }
+}
+
+/// A TCP stream whose reads and writes end at a deadline, each seeing only the time that is left.
+///
+/// A socket time-out alone starts anew with every byte, and a peer that sends one byte now and
+/// then would hold a thread for ever.
+#[derive(Debug)]
+pub struct Timed {
+    tcp: TcpStream,
+    deadline: Option<Instant>,
+}
+
+impl Timed {
+    fn left(&self) -> io::Result<Option<Duration>> {
+        match self
+            .deadline
+            .map(|deadline| deadline.saturating_duration_since(Instant::now()))
+        {
+            Some(Duration::ZERO) => Err(io::ErrorKind::TimedOut.into()),
+            left => Ok(left),
+        }
+    }
+}
+
+impl Read for Timed {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        self.tcp.set_read_timeout(self.left()?)?;
+        self.tcp.read(buffer)
+    }
+}
+
+impl Write for Timed {
+    fn write(&mut self, buffer: &[u8]) -> io::Result<usize> {
+        self.tcp.set_write_timeout(self.left()?)?;
+        self.tcp.write(buffer)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.tcp.flush()
+    }
+}

@@ -1,0 +1,241 @@
+//! HTTP to Plex: one request, one decoded answer, every limit kept.
+
+use std::{
+    io::{self, BufReader, Read},
+    time::Duration,
+};
+
+use serde::de::DeserializeOwned;
+use ureq::{
+    Agent, Body, Timeout,
+    config::{AutoHeaderValue, Config},
+    http::Response,
+};
+
+use super::{
+    error::PlexError,
+    request::{Answer, Fetch},
+    transport::{DialConnector, NoResolver},
+    wire::Envelope,
+};
+use crate::{
+    build_info,
+    net::{DialError, Dialer, is_timeout},
+    secret::Secret,
+    server_url::ServerUrl,
+};
+
+/// How long a request may take, from name resolution to the last byte.
+pub const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
+/// The largest body that is read, decompressed. A session takes 15 KB, so hundreds fit.
+pub const MAX_BODY: u64 = 10_000_000;
+/// The name by which Plex lists the exporter among its devices.
+pub const PRODUCT: &str = "plex-exporter";
+
+/// Headers every request to Plex carries, the WebSocket upgrade included.
+#[must_use]
+pub fn common_headers(token: &Secret) -> [(&'static str, &str); 4] {
+    [
+        ("X-Plex-Token", token.expose()),
+        ("X-Plex-Client-Identifier", PRODUCT),
+        ("X-Plex-Product", PRODUCT),
+        ("X-Plex-Version", build_info::VERSION),
+    ]
+}
+
+/// A Plex client. Clones share their idle connections.
+#[derive(Debug, Clone)]
+pub struct Client {
+    agent: Agent,
+    server: ServerUrl,
+    token: Secret,
+}
+
+/// What came of a fetch.
+#[derive(Debug)]
+pub struct Outcome {
+    /// Requests that were sent: 2 when a kept connection turned out to be closed.
+    pub requests: u8,
+    /// The answer, or why there is none.
+    pub result: Result<Answer, PlexError>,
+}
+
+impl Client {
+    /// A client for the server that `dialer` reaches.
+    #[must_use]
+    pub fn new(dialer: Dialer, token: Secret) -> Self {
+        let server = dialer.server().clone();
+        let config = Config::builder()
+            .timeout_global(Some(REQUEST_TIMEOUT))
+            .http_status_as_error(false)
+            // A redirect could lead the token to another host.
+            .max_redirects(0)
+            .max_redirects_will_error(false)
+            .proxy(None)
+            .user_agent(format!("{PRODUCT}/{}", build_info::VERSION))
+            .accept("application/json")
+            // Compressing costs Plex more than the few kilobytes are worth in a LAN.
+            .accept_encoding(AutoHeaderValue::None)
+            .max_response_header_size(32 * 1024)
+            .input_buffer_size(16 * 1024)
+            .output_buffer_size(4 * 1024)
+            .max_idle_connections(4)
+            .max_idle_connections_per_host(4)
+            .max_idle_age(Duration::from_mins(1))
+            .build();
+        let agent = Agent::with_parts(config, DialConnector(dialer), NoResolver);
+        Self {
+            agent,
+            server,
+            token,
+        }
+    }
+
+    /// Sends one request and decodes the answer.
+    #[must_use]
+    pub fn fetch(&self, fetch: &Fetch) -> Outcome {
+        let (requests, sent) = match self.send(fetch) {
+            // Plex closes idle connections whenever it likes, and the request may already be on
+            // its way. All our requests are GETs, so one more try on a fresh connection is safe.
+            // (A failure to dial is not an `Io`: it comes through our connector.)
+            Err(ureq::Error::Io(error)) if !is_timeout(&error) => (2, self.send(fetch)),
+            first => (1, first),
+        };
+        let result = sent
+            .map_err(request_error)
+            .and_then(|response| read(fetch, response));
+        Outcome { requests, result }
+    }
+
+    fn send(&self, fetch: &Fetch) -> Result<Response<Body>, ureq::Error> {
+        let mut request = self.agent.get(self.server.http(&fetch.path()));
+        for (name, value) in common_headers(&self.token) {
+            request = request.header(name, value);
+        }
+        for (name, value) in fetch.headers() {
+            request = request.header(name, value);
+        }
+        request.call()
+    }
+}
+
+/// Looks at status and content type, and only then decodes.
+fn read(fetch: &Fetch, mut response: Response<Body>) -> Result<Answer, PlexError> {
+    if let Some(error) = PlexError::from_status(response.status().as_u16()) {
+        return Err(error);
+    }
+    refuse_markup(&response)?;
+    let body = Capped {
+        inner: response.body_mut().as_reader(),
+        left: MAX_BODY,
+    };
+    decode(fetch, BufReader::with_capacity(8 * 1024, body))
+}
+
+/// Decodes the body of an answer to `fetch`.
+///
+/// # Errors
+/// [`PlexError::Decode`] when it is not JSON or not Plex's, and what a broken connection caused.
+pub fn decode(fetch: &Fetch, body: impl Read) -> Result<Answer, PlexError> {
+    Ok(match fetch {
+        Fetch::Server => Answer::Server(container(body)?),
+        Fetch::Providers => Answer::Providers(container(body)?),
+        Fetch::Sessions => Answer::Sessions(container(body)?),
+        Fetch::Metadata(_) => Answer::Metadata(container(body)?),
+        Fetch::Items(_) => Answer::Items(container(body)?),
+        Fetch::Resources => Answer::Resources(container(body)?),
+        Fetch::Bandwidth => Answer::Bandwidth(container(body)?),
+        Fetch::Activities => Answer::Activities(container(body)?),
+    })
+}
+
+fn container<T: DeserializeOwned>(body: impl Read) -> Result<T, PlexError> {
+    let decoded: Result<Envelope<T>, _> = serde_json::from_reader(body);
+    decoded.map(|envelope| envelope.container).map_err(|error| {
+        if error.is_io() {
+            request_error(io::Error::from(error).into())
+        } else {
+            PlexError::Decode(format!(
+                "the answer is not Plex's JSON ({error}): is PLEX_SERVER the address of Plex itself?"
+            ))
+        }
+    })
+}
+
+/// Plex answers errors in HTML whatever one accepts, and so do the login pages of proxies.
+fn refuse_markup(response: &Response<Body>) -> Result<(), PlexError> {
+    match response.body().mime_type() {
+        Some(mime) if !mime.to_ascii_lowercase().contains("json") => {
+            Err(PlexError::Decode(format!(
+                "the answer is `{}` and not JSON: is PLEX_SERVER the address of Plex itself, and \
+                 not of a login page or another program?",
+                mime.chars().take(40).collect::<String>().escape_debug()
+            )))
+        }
+        _ => Ok(()),
+    }
+}
+
+fn request_error(error: ureq::Error) -> PlexError {
+    match error {
+        ureq::Error::Other(inner) => match inner.downcast::<DialError>() {
+            Ok(error) => (*error).into(),
+            Err(inner) => PlexError::Connect(inner.to_string()),
+        },
+        ureq::Error::Timeout(Timeout::Resolve) => PlexError::Connect(
+            "the name in PLEX_SERVER was not resolved in time: check the DNS server".to_owned(),
+        ),
+        ureq::Error::Timeout(_) => PlexError::Timeout,
+        ureq::Error::Io(error)
+            if error
+                .get_ref()
+                .is_some_and(<dyn std::error::Error + Send + Sync>::is::<BodyTooLarge>) =>
+        {
+            PlexError::TooLarge
+        }
+        ureq::Error::Io(error) => PlexError::Connect(format!(
+            "the connection broke ({error}): Plex may be restarting; if it always happens, the port may want \
+             https:// in PLEX_SERVER"
+        )),
+        // Not the error's own text: it may quote what was sent or received.
+        ureq::Error::Protocol(_) | ureq::Error::Http(_) => PlexError::Decode(
+            "the answer is not HTTP: if this port speaks TLS, begin PLEX_SERVER with https://"
+                .to_owned(),
+        ),
+        ureq::Error::Decompress(..) => {
+            PlexError::Decode("the answer's compression is broken".to_owned())
+        }
+        ureq::Error::LargeResponseHeader(..) | ureq::Error::BodyExceedsLimit(_) => {
+            PlexError::TooLarge
+        }
+        other => PlexError::Connect(other.to_string()),
+    }
+}
+
+/// Fails once more than `left` bytes were read, whatever the length header claimed.
+struct Capped<R> {
+    inner: R,
+    left: u64,
+}
+
+#[derive(Debug)]
+struct BodyTooLarge;
+
+impl std::fmt::Display for BodyTooLarge {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.write_str("body too large")
+    }
+}
+
+impl std::error::Error for BodyTooLarge {}
+
+impl<R: Read> Read for Capped<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let read = self.inner.read(buffer)?;
+        self.left = self
+            .left
+            .checked_sub(read as u64)
+            .ok_or_else(|| io::Error::other(BodyTooLarge))?;
+        Ok(read)
+    }
+}

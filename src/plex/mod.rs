@@ -1,0 +1,12 @@
+//! Plex Media Server on the wire: what is asked, how it is asked, and how answers are decoded.
+//!
+//! Nothing in here knows metrics or keeps state.
+
+pub mod client;
+pub mod error;
+pub mod notification;
+pub mod request;
+pub mod socket;
+pub mod tolerant;
+mod transport;
+pub mod wire;

@@ -1,0 +1,217 @@
+//! What the exporter asks Plex for.
+
+use std::fmt;
+
+use super::wire;
+
+/// The kinds of request, for the exporter's own metrics: templates, so that ids make no series.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Endpoint {
+    /// The server itself.
+    Server,
+    /// The libraries.
+    Providers,
+    /// The live sessions.
+    Sessions,
+    /// One library item.
+    Metadata,
+    /// The items of a library.
+    Items,
+    /// Host load.
+    Resources,
+    /// Bytes sent.
+    Bandwidth,
+    /// Background activities.
+    Activities,
+    /// The notification socket.
+    Notifications,
+}
+
+impl Endpoint {
+    /// All of them.
+    pub const ALL: [Self; 9] = [
+        Self::Server,
+        Self::Providers,
+        Self::Sessions,
+        Self::Metadata,
+        Self::Items,
+        Self::Resources,
+        Self::Bandwidth,
+        Self::Activities,
+        Self::Notifications,
+    ];
+
+    /// The path with `{id}` in place of numbers.
+    #[must_use]
+    pub fn template(self) -> &'static str {
+        match self {
+            Self::Server => "/",
+            Self::Providers => "/media/providers",
+            Self::Sessions => "/status/sessions",
+            Self::Metadata => "/library/metadata/{id}",
+            Self::Items => "/library/sections/{id}/all",
+            Self::Resources => "/statistics/resources",
+            Self::Bandwidth => "/statistics/bandwidth",
+            Self::Activities => "/activities",
+            Self::Notifications => "/:/websockets/notifications",
+        }
+    }
+}
+
+/// A number that names something in Plex: only digits, so it can stand in a URL.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Id(u64);
+
+impl Id {
+    /// Reads digits; anything else (a sign, a URI, nothing) is no id.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        text.bytes()
+            .all(|byte| byte.is_ascii_digit())
+            .then(|| text.parse().ok().map(Self))?
+    }
+}
+
+impl fmt::Display for Id {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(formatter)
+    }
+}
+
+/// Which items of a library to count.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ItemsQuery {
+    /// The library.
+    pub library: Id,
+    /// Plex's metadata type (4 episode, 7 and 10 track); all of the section's own without one.
+    pub metadata_type: Option<u8>,
+    /// How many items to send along with the count. 0 is enough for most servers; one that then
+    /// leaves the total out is asked again with 1.
+    pub page: u8,
+}
+
+/// One request to Plex.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Fetch {
+    /// `/`
+    Server,
+    /// `/media/providers?includeStorage=1`
+    Providers,
+    /// `/status/sessions`
+    Sessions,
+    /// `/library/metadata/{id}`
+    Metadata(Id),
+    /// `/library/sections/{id}/all`
+    Items(ItemsQuery),
+    /// `/statistics/resources?timespan=6`
+    Resources,
+    /// `/statistics/bandwidth?timespan=6`
+    Bandwidth,
+    /// `/activities`
+    Activities,
+}
+
+impl Fetch {
+    /// Its kind.
+    #[must_use]
+    pub fn endpoint(&self) -> Endpoint {
+        match self {
+            Self::Server => Endpoint::Server,
+            Self::Providers => Endpoint::Providers,
+            Self::Sessions => Endpoint::Sessions,
+            Self::Metadata(_) => Endpoint::Metadata,
+            Self::Items(_) => Endpoint::Items,
+            Self::Resources => Endpoint::Resources,
+            Self::Bandwidth => Endpoint::Bandwidth,
+            Self::Activities => Endpoint::Activities,
+        }
+    }
+
+    /// Path and query.
+    #[must_use]
+    pub fn path(&self) -> String {
+        match self {
+            // timespan 6 is the live window, about two minutes of seconds; without it Plex ≥ Dec
+            // 2024 answers nothing.
+            Self::Resources => "/statistics/resources?timespan=6".to_owned(),
+            Self::Bandwidth => "/statistics/bandwidth?timespan=6".to_owned(),
+            // Durations and sizes are in the answer only when asked for.
+            Self::Providers => "/media/providers?includeStorage=1".to_owned(),
+            Self::Metadata(id) => format!("/library/metadata/{id}"),
+            Self::Items(query) => {
+                let kind = match query.metadata_type {
+                    Some(kind) => format!("type={kind}&"),
+                    None => String::new(),
+                };
+                format!(
+                    "/library/sections/{}/all?{kind}X-Plex-Container-Start=0&X-Plex-Container-Size={}",
+                    query.library, query.page
+                )
+            }
+            Self::Server | Self::Sessions | Self::Activities => {
+                self.endpoint().template().to_owned()
+            }
+        }
+    }
+
+    /// Headers of this request alone. Some servers heed paging only in the query, some only here.
+    #[must_use]
+    pub fn headers(&self) -> Vec<(&'static str, String)> {
+        match self {
+            Self::Items(query) => vec![
+                ("X-Plex-Container-Start", "0".to_owned()),
+                ("X-Plex-Container-Size", query.page.to_string()),
+            ],
+            _ => Vec::new(),
+        }
+    }
+}
+
+/// A decoded answer; the variants are those of [`Fetch`].
+#[derive(Debug)]
+#[expect(missing_docs, reason = "as in Fetch")]
+pub enum Answer {
+    Server(wire::Server),
+    Providers(wire::Providers),
+    Sessions(wire::Sessions),
+    Metadata(wire::Metadata),
+    Items(wire::Items),
+    Resources(wire::Resources),
+    Bandwidth(wire::Bandwidth),
+    Activities(wire::Activities),
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_digits_are_an_id() {
+        assert_eq!(Id::parse("1036").unwrap().to_string(), "1036");
+        for bad in [
+            "",
+            "-2",
+            "+3",
+            "1/../2",
+            "com.gracenote://x",
+            "٣",
+            "99999999999999999999999",
+        ] {
+            assert_eq!(Id::parse(bad), None, "{bad}");
+        }
+    }
+
+    #[test]
+    fn paging_stands_in_query_and_headers() {
+        let fetch = Fetch::Items(ItemsQuery {
+            library: Id::parse("2").unwrap(),
+            metadata_type: Some(4),
+            page: 0,
+        });
+        assert_eq!(
+            fetch.path(),
+            "/library/sections/2/all?type=4&X-Plex-Container-Start=0&X-Plex-Container-Size=0"
+        );
+        assert_eq!(fetch.headers().len(), 2);
+    }
+}

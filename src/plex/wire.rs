@@ -1,0 +1,434 @@
+//! The shapes of Plex's JSON: only the fields the exporter uses, each tolerant, no logic beyond
+//! choosing among what an answer offers.
+//!
+//! Field names follow Plex. Units: `duration` and `viewOffset` are milliseconds, `bitrate` and
+//! `bandwidth` kbit/s (1000 bits), `bytes` and `storageTotal` bytes, `at` seconds since the epoch,
+//! utilisations percent.
+
+use serde::Deserialize;
+
+use super::tolerant::{Flag, List, Number, One, Text};
+
+/// Every answer is an object with this one key. Its absence means that something else answered.
+#[derive(Debug, Deserialize)]
+pub struct Envelope<T> {
+    /// The answer itself.
+    #[serde(rename = "MediaContainer")]
+    pub container: T,
+}
+
+/// `/`, and the same fields again in `/media/providers`.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+pub struct Server {
+    /// The name its owner gave it.
+    pub friendly_name: Text,
+    /// The server's id.
+    pub machine_identifier: Text,
+    /// Such as `1.43.4.10903-e5521bd8c`.
+    pub version: Text,
+    /// `Linux`, `MacOSX`, `Windows`.
+    pub platform: Text,
+    /// Free text.
+    pub platform_version: Text,
+    /// Whether the owner has Plex Pass.
+    pub my_plex_subscription: Flag,
+    /// Video transcodes running now; audio-only and direct streams are not counted.
+    pub transcoder_active_video_sessions: Number,
+    /// Present only while the server starts.
+    pub start_state: Text,
+}
+
+/// `/media/providers?includeStorage=1`.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub struct Providers {
+    /// The local library, live TV, online services.
+    #[serde(rename = "MediaProvider")]
+    pub providers: List<Provider>,
+    /// Present only while the server starts.
+    #[serde(rename = "startState")]
+    pub start_state: Text,
+}
+
+/// One media provider.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub struct Provider {
+    /// `com.plexapp.plugins.library` is the local library.
+    pub identifier: Text,
+    /// What it offers.
+    #[serde(rename = "Feature")]
+    pub features: List<Feature>,
+}
+
+/// One feature of a provider.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub struct Feature {
+    /// `content` lists the libraries.
+    #[serde(rename = "type")]
+    pub kind: Text,
+    /// Libraries, and other entries such as Home and Playlists.
+    #[serde(rename = "Directory")]
+    pub directories: List<Directory>,
+}
+
+/// One entry of the `content` feature.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+pub struct Directory {
+    /// A number for libraries; `playlists` or absent for other entries.
+    pub id: Text,
+    /// `movie`, `show`, `artist`, `photo`, `homevideo` are libraries.
+    #[serde(rename = "type")]
+    pub kind: Text,
+    /// The library's name.
+    pub title: Text,
+    /// Milliseconds of everything in it; only with `includeStorage=1`.
+    pub duration_total: Number,
+    /// Bytes of everything in it; only with `includeStorage=1`.
+    pub storage_total: Number,
+}
+
+/// `/library/sections/{id}/all` with paging: only the count is read.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+pub struct Items {
+    /// Elements in this answer.
+    pub size: Number,
+    /// Elements in the section; only when paging was understood.
+    pub total_size: Number,
+}
+
+/// `/status/sessions`.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub struct Sessions {
+    /// Absent when nobody plays.
+    #[serde(rename = "Metadata")]
+    pub sessions: List<Session>,
+}
+
+/// One live session.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+pub struct Session {
+    /// A counter that starts from 1 with the server.
+    pub session_key: Text,
+    /// The item's number; absent, empty or a URI for live TV.
+    pub rating_key: Text,
+    /// The item's path.
+    pub key: Text,
+    /// `movie`, `episode`, `track`, `clip`, `photo`.
+    #[serde(rename = "type")]
+    pub kind: Text,
+    /// Film, episode or track.
+    pub title: Text,
+    /// Season or album.
+    pub parent_title: Text,
+    /// Show or artist.
+    pub grandparent_title: Text,
+    /// A library's number, or `-2`, `-3` for what is in none.
+    #[serde(rename = "librarySectionID")]
+    pub library_section_id: Text,
+    /// Length of the item.
+    pub duration: Number,
+    /// Where in it the client is.
+    pub view_offset: Number,
+    /// Who plays.
+    #[serde(rename = "User")]
+    pub user: One<User>,
+    /// On what.
+    #[serde(rename = "Player")]
+    pub player: One<Player>,
+    /// How it reaches them; absent for DLNA, online providers and old servers.
+    #[serde(rename = "Session")]
+    pub session: One<Link>,
+    /// What the transcoder does for them; its presence alone does not mean transcoding.
+    #[serde(rename = "TranscodeSession")]
+    pub transcode: One<TranscodeSession>,
+    /// The versions of the item; one of them is selected.
+    #[serde(rename = "Media")]
+    pub media: List<Media>,
+}
+
+impl Session {
+    /// The version that plays: the selected one, else the first.
+    #[must_use]
+    pub fn selected_media(&self) -> Option<&Media> {
+        selected(self.media.as_slice(), |media| media.selected)
+    }
+}
+
+/// `User` of a session.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub struct User {
+    /// `1` is the owner; others have plex.tv ids.
+    pub id: Text,
+    /// The name.
+    pub title: Text,
+}
+
+/// `Player` of a session.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+pub struct Player {
+    /// `playing`, `paused` or `buffering`.
+    pub state: Text,
+    /// Whether the client is in the server's network.
+    pub local: Flag,
+    /// Such as `SHIELD Android TV`.
+    pub device: Text,
+    /// The client program.
+    pub product: Text,
+    /// The client's id.
+    pub machine_identifier: Text,
+    /// One playback on that client (1.43 and later).
+    pub playback_session_id: Text,
+}
+
+/// `Session` of a session.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub struct Link {
+    /// The client's id, or random.
+    pub id: Text,
+    /// Reserved kbit/s, above the media's bitrate.
+    pub bandwidth: Number,
+    /// `lan`, `wan`, `cellular`.
+    pub location: Text,
+}
+
+/// One version of an item. In a transcoded session it describes the output.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+pub struct Media {
+    /// The version's number.
+    pub id: Text,
+    /// kbit/s.
+    pub bitrate: Number,
+    /// `4k`, `1080`, `720p`, `SD` …
+    pub video_resolution: Text,
+    /// Whether this version plays.
+    pub selected: Flag,
+    /// Its files.
+    #[serde(rename = "Part")]
+    pub parts: List<Part>,
+}
+
+impl Media {
+    /// The file that plays: the selected one, else the first.
+    #[must_use]
+    pub fn selected_part(&self) -> Option<&Part> {
+        selected(self.parts.as_slice(), |part| part.selected)
+    }
+}
+
+/// One file of a version.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub struct Part {
+    /// `directplay`, `copy`, `transcode`; absent in some direct plays.
+    pub decision: Text,
+    /// Whether this file plays.
+    pub selected: Flag,
+}
+
+fn selected<T>(all: &[T], flag: impl Fn(&T) -> Flag) -> Option<&T> {
+    all.iter()
+        .find(|one| flag(one).is_true())
+        .or_else(|| all.first())
+}
+
+/// A transcode, in a session, in a notification or in `/transcode/sessions`.
+#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+pub struct TranscodeSession {
+    /// Its id, bare or behind `/transcode/sessions/`.
+    pub key: Text,
+    /// Ahead of the client, so pausing on purpose.
+    pub throttled: Flag,
+    /// Percent; 0 at the start, −1 live or unknown.
+    pub progress: Number,
+    /// Multiples of real time.
+    pub speed: Number,
+    /// `transcode`, `copy`; absent when there is no video.
+    pub video_decision: Text,
+    /// `transcode`, `copy`; absent when there is no audio.
+    pub audio_decision: Text,
+    /// `burn`, `copy`, `transcode`, `ignore`; usually absent.
+    pub subtitle_decision: Text,
+    /// The file's.
+    pub source_video_codec: Text,
+    /// The output's.
+    pub video_codec: Text,
+    /// The file's.
+    pub source_audio_codec: Text,
+    /// The output's.
+    pub audio_codec: Text,
+    /// `mkv`, `mp4`, `mpegts`.
+    pub container: Text,
+    /// `http`, `hls`, `dash`.
+    pub protocol: Text,
+    /// Whether hardware was asked for.
+    pub transcode_hw_requested: Flag,
+    /// `vaapi`, `nvdec` …; absent means software, or not begun yet.
+    pub transcode_hw_decoding: Text,
+    /// `vaapi`, `nvenc` …; absent means software, or not begun yet.
+    pub transcode_hw_encoding: Text,
+    /// Decoded frames never leave the hardware.
+    pub transcode_hw_full_pipeline: Flag,
+}
+
+impl TranscodeSession {
+    /// Takes over what `newer` says; what it leaves out stays as it was.
+    pub fn merge(&mut self, newer: Self) {
+        let Self {
+            key,
+            throttled,
+            progress,
+            speed,
+            video_decision,
+            audio_decision,
+            subtitle_decision,
+            source_video_codec,
+            video_codec,
+            source_audio_codec,
+            audio_codec,
+            container,
+            protocol,
+            transcode_hw_requested,
+            transcode_hw_decoding,
+            transcode_hw_encoding,
+            transcode_hw_full_pipeline,
+        } = newer;
+        self.key.merge(key);
+        self.throttled.merge(throttled);
+        self.progress.merge(progress);
+        self.speed.merge(speed);
+        self.video_decision.merge(video_decision);
+        self.audio_decision.merge(audio_decision);
+        self.subtitle_decision.merge(subtitle_decision);
+        self.source_video_codec.merge(source_video_codec);
+        self.video_codec.merge(video_codec);
+        self.source_audio_codec.merge(source_audio_codec);
+        self.audio_codec.merge(audio_codec);
+        self.container.merge(container);
+        self.protocol.merge(protocol);
+        self.transcode_hw_requested.merge(transcode_hw_requested);
+        self.transcode_hw_decoding.merge(transcode_hw_decoding);
+        self.transcode_hw_encoding.merge(transcode_hw_encoding);
+        self.transcode_hw_full_pipeline
+            .merge(transcode_hw_full_pipeline);
+    }
+}
+
+/// `/library/metadata/{id}`.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub struct Metadata {
+    /// The section of all of them; absent for what is in none.
+    #[serde(rename = "librarySectionID")]
+    pub library_section_id: Text,
+    /// One item for one id.
+    #[serde(rename = "Metadata")]
+    pub items: List<Item>,
+}
+
+/// One library item.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub struct Item {
+    /// The section's number.
+    #[serde(rename = "librarySectionID")]
+    pub library_section_id: Text,
+    /// Its versions, as they are on disk.
+    #[serde(rename = "Media")]
+    pub media: List<Media>,
+}
+
+/// `/statistics/resources?timespan=6`.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub struct Resources {
+    /// Some two minutes of samples.
+    #[serde(rename = "StatisticsResources")]
+    pub samples: List<ResourceSample>,
+}
+
+/// One sample of the host's load.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+pub struct ResourceSample {
+    /// When.
+    pub at: Number,
+    /// The machine's (or container host's).
+    pub host_cpu_utilization: Number,
+    /// The machine's (or container host's).
+    pub host_memory_utilization: Number,
+    /// Plex's own.
+    pub process_cpu_utilization: Number,
+    /// Plex's own.
+    pub process_memory_utilization: Number,
+}
+
+/// `/statistics/bandwidth?timespan=6`.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub struct Bandwidth {
+    /// Absent when nothing was sent.
+    #[serde(rename = "StatisticsBandwidth")]
+    pub rows: List<BandwidthRow>,
+}
+
+/// Bytes sent within one second, to one device of one account, in one kind of network.
+#[derive(Debug, Default, Clone, Deserialize)]
+#[serde(default)]
+pub struct BandwidthRow {
+    /// To whom.
+    #[serde(rename = "accountID")]
+    pub account_id: Number,
+    /// To what.
+    #[serde(rename = "deviceID")]
+    pub device_id: Number,
+    /// When.
+    pub at: Number,
+    /// Within the server's network.
+    pub lan: Flag,
+    /// How much.
+    pub bytes: Number,
+}
+
+/// `/activities`.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub struct Activities {
+    /// Absent when idle.
+    #[serde(rename = "Activity")]
+    pub activities: List<Activity>,
+}
+
+/// Something Plex does in the background.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub struct Activity {
+    /// Its id.
+    pub uuid: Text,
+    /// Such as `library.update.section`.
+    #[serde(rename = "type")]
+    pub kind: Text,
+    /// What it works on.
+    #[serde(rename = "Context")]
+    pub context: One<ActivityContext>,
+}
+
+/// What an activity works on.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub struct ActivityContext {
+    /// The library, for a scan.
+    #[serde(rename = "librarySectionID")]
+    pub library_section_id: Text,
+}

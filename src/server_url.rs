@@ -1,0 +1,182 @@
+//! `PLEX_SERVER`: where Plex is, taken apart once and checked.
+
+use std::fmt;
+
+use ureq::http::Uri;
+
+/// The address of the Plex server: scheme, host, port and the base path of a reverse proxy.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ServerUrl {
+    tls: bool,
+    /// As in the URL, an IPv6 literal within its brackets.
+    host: String,
+    port: u16,
+    /// Empty, or begins with a slash and does not end with one.
+    base_path: String,
+}
+
+impl ServerUrl {
+    /// Reads the value of `PLEX_SERVER`.
+    ///
+    /// # Errors
+    /// What is wrong and the mend. The value itself is not repeated: people paste URLs that hold
+    /// their token.
+    pub fn parse(value: &str) -> Result<Self, String> {
+        const EXAMPLE: &str = "for example http://192.168.1.10:32400";
+        if value.contains("X-Plex-Token") {
+            return Err(format!(
+                "holds an X-Plex-Token; put the token into PLEX_TOKEN and only the server's \
+                 address here, {EXAMPLE}"
+            ));
+        }
+        // The web app's address: http://host:32400/web/index.html#!/…
+        let path_of_web_app = |path: &str| path.split('/').any(|segment| segment == "web");
+        if let Some((_, rest)) = value.split_once("://")
+            && let Some((_, path)) = rest.split_once('/')
+            && path_of_web_app(path.split(['?', '#']).next().unwrap_or_default())
+        {
+            return Err(format!(
+                "is the address of Plex's web app; leave out /web and all that follows, {EXAMPLE}"
+            ));
+        }
+        if value.contains(['?', '#']) {
+            return Err(format!(
+                "holds a query or a fragment; leave it out, {EXAMPLE}"
+            ));
+        }
+        let uri: Uri = value
+            .parse()
+            .map_err(|_| format!("is not a URL; write scheme, host and port, {EXAMPLE}"))?;
+        let tls = match uri.scheme_str() {
+            Some("http") => false,
+            Some("https") => true,
+            _ => return Err(format!("must begin with http:// or https://, {EXAMPLE}")),
+        };
+        let authority = uri
+            .authority()
+            .ok_or_else(|| format!("names no host, {EXAMPLE}"))?;
+        if authority.as_str().contains('@') {
+            return Err(format!(
+                "holds a user name; Plex knows only tokens, {EXAMPLE}"
+            ));
+        }
+        let host = authority.host().to_owned();
+        if host.is_empty() || host == "[]" {
+            return Err(format!("names no host, {EXAMPLE}"));
+        }
+        let port = match authority.port_u16() {
+            Some(0) => return Err(format!("names port 0, {EXAMPLE}")),
+            Some(port) => port,
+            // `host:` and `host:99999` have a colon but no valid port.
+            None if authority.as_str() != host => {
+                return Err(format!("has no valid port after the colon, {EXAMPLE}"));
+            }
+            None if tls => 443,
+            None => 80,
+        };
+        let base_path = uri.path().trim_end_matches('/').to_owned();
+        Ok(Self {
+            tls,
+            host,
+            port,
+            base_path,
+        })
+    }
+
+    /// Whether the connection is encrypted (`https` and `wss`).
+    #[must_use]
+    pub fn is_tls(&self) -> bool {
+        self.tls
+    }
+
+    /// Host name or address, an IPv6 literal without its brackets: what a resolver takes.
+    #[must_use]
+    pub fn host(&self) -> &str {
+        self.host.trim_start_matches('[').trim_end_matches(']')
+    }
+
+    /// TCP port; the scheme's default where the URL names none.
+    #[must_use]
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// The HTTP URL of `path` (which begins with a slash) below the base path.
+    #[must_use]
+    pub fn http(&self, path: &str) -> String {
+        self.url(if self.tls { "https" } else { "http" }, path)
+    }
+
+    /// The WebSocket URL of `path` (which begins with a slash) below the base path.
+    #[must_use]
+    pub fn websocket(&self, path: &str) -> String {
+        self.url(if self.tls { "wss" } else { "ws" }, path)
+    }
+
+    fn url(&self, scheme: &str, path: &str) -> String {
+        format!(
+            "{scheme}://{}:{}{}{path}",
+            self.host, self.port, self.base_path
+        )
+    }
+}
+
+impl fmt::Display for ServerUrl {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(&self.http(""))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(value: &str) -> ServerUrl {
+        ServerUrl::parse(value).unwrap()
+    }
+
+    #[test]
+    fn base_path_is_kept_for_both_protocols_and_a_trailing_slash_is_not() {
+        let url = parse("https://nas.example/plex/");
+        assert_eq!(
+            url.http("/identity"),
+            "https://nas.example:443/plex/identity"
+        );
+        assert_eq!(url.websocket("/:/x"), "wss://nas.example:443/plex/:/x");
+        assert_eq!(parse("http://plex:32400/").http("/"), "http://plex:32400/");
+    }
+
+    #[test]
+    fn an_ipv6_literal_keeps_its_brackets_in_urls_only() {
+        let url = parse("http://[fd00::7]:32400");
+        assert_eq!(url.host(), "fd00::7");
+        assert_eq!(url.websocket("/x"), "ws://[fd00::7]:32400/x");
+    }
+
+    #[test]
+    fn default_ports_are_those_of_the_scheme() {
+        assert_eq!(parse("http://plex").port(), 80);
+        assert_eq!(parse("https://plex").port(), 443);
+    }
+
+    #[test]
+    fn mistakes_are_explained_and_never_repeat_the_value() {
+        for (value, needle) in [
+            ("plex:32400", "must begin with"),
+            ("ftp://plex:32400", "must begin with"),
+            ("http://plex:32400/web", "/web"),
+            ("http://plex:32400/web/index.html#!/server/x", "/web"),
+            ("http://plex:32400/?X-Plex-Token=sEcret", "PLEX_TOKEN"),
+            ("http://plex:32400/?a=sEcret", "query"),
+            ("http://sEcret@plex:32400", "user name"),
+            ("http://plex:", "port"),
+            ("http://plex:99999", ""),
+            ("http://", ""),
+            ("", ""),
+        ] {
+            let error = ServerUrl::parse(value).expect_err(value);
+            assert!(error.contains(needle), "{value}: {error}");
+            assert!(!error.contains("sEcret"), "{error}");
+        }
+    }
+}

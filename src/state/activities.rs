@@ -1,0 +1,99 @@
+//! What Plex does in the background: scans, downloads, analysis.
+
+use std::collections::{BTreeMap, HashMap};
+
+use super::words::word;
+use crate::plex::{notification::ActivityChange, wire::Activity};
+
+/// So many running activities are told apart; a real server has a handful.
+const MAX_RUNNING: usize = 256;
+
+/// Activities that run now.
+#[derive(Debug, Default)]
+pub struct Activities {
+    running: HashMap<Box<str>, Box<str>>,
+}
+
+impl Activities {
+    /// Takes the whole list from `/activities`.
+    pub fn list(&mut self, activities: &[Activity]) {
+        self.running.clear();
+        for activity in activities {
+            self.begin(activity.uuid.or_empty(), activity.kind.or_empty());
+        }
+    }
+
+    /// Applies a notification; true when an activity that changes libraries has ended.
+    pub fn hear(&mut self, change: &ActivityChange) -> bool {
+        let activity = change.activity();
+        let uuid = change
+            .uuid
+            .get()
+            .or_else(|| activity?.uuid.get())
+            .unwrap_or_default();
+        let kind = activity.map_or("", |activity| activity.kind.or_empty());
+        if change.event.or_empty().trim().eq_ignore_ascii_case("ended") {
+            self.running.remove(uuid);
+            // Scans and refreshes; not the analysis of what is there already.
+            ["library.update", "library.refresh"]
+                .iter()
+                .any(|prefix| kind.starts_with(prefix))
+        } else {
+            self.begin(uuid, kind);
+            false
+        }
+    }
+
+    fn begin(&mut self, uuid: &str, kind: &str) {
+        if self.running.len() < MAX_RUNNING && !uuid.is_empty() {
+            let kind = word(kind);
+            let kind = if kind.is_empty() { "other" } else { &*kind };
+            self.running.insert(uuid.into(), kind.into());
+        }
+    }
+
+    /// Whether none runs.
+    #[must_use]
+    pub fn is_idle(&self) -> bool {
+        self.running.is_empty()
+    }
+
+    /// How many run, by type.
+    #[must_use]
+    pub fn by_type(&self) -> BTreeMap<&str, usize> {
+        let mut counts = BTreeMap::new();
+        for kind in self.running.values() {
+            *counts.entry(&**kind).or_default() += 1;
+        }
+        counts
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn change(event: &str, uuid: &str, kind: &str) -> ActivityChange {
+        serde_json::from_value(serde_json::json!({
+            "event": event, "uuid": uuid, "Activity": {"uuid": uuid, "type": kind, "progress": -1},
+        }))
+        .unwrap()
+    }
+
+    #[test]
+    fn activities_run_until_they_end_or_are_listed_no_longer() {
+        let mut activities = Activities::default();
+        assert!(!activities.hear(&change("started", "a", "library.update.section")));
+        activities.hear(&change("updated", "b", "media.generate.credits"));
+        activities.hear(&change("updated", "a", "library.update.section"));
+        assert_eq!(activities.by_type().len(), 2);
+        assert!(activities.hear(&change("ended", "a", "library.update.section")));
+        assert!(!activities.hear(&change("ended", "z", "media.generate.credits")));
+        assert_eq!(
+            activities.by_type(),
+            BTreeMap::from([("media.generate.credits", 1)])
+        );
+        activities.list(&[]);
+        assert!(activities.is_idle());
+    }
+}

@@ -1,0 +1,308 @@
+//! What a stream is: the label rules of the contract, as functions of what Plex said.
+
+use std::borrow::Cow;
+
+use super::words::word;
+use crate::plex::wire::TranscodeSession;
+
+/// Compares as Plex means it: case and outer white space do not matter.
+fn is(text: Option<&str>, word: &str) -> bool {
+    text.is_some_and(|text| text.trim().eq_ignore_ascii_case(word))
+}
+
+fn transcodes(transcode: Option<&TranscodeSession>) -> bool {
+    transcode.is_some_and(|transcode| {
+        is(transcode.video_decision.get(), "transcode")
+            || is(transcode.audio_decision.get(), "transcode")
+    })
+}
+
+/// `stream_type`: `direct play`, `copy` or `transcode`.
+///
+/// A TranscodeSession alone does not mean transcoding (clients that ask for a decision get one even
+/// for direct play), so the selected part's own decision comes before its `copy`.
+#[must_use]
+pub fn stream_type<'a>(
+    transcode: Option<&TranscodeSession>,
+    part_decision: Option<&'a str>,
+) -> Cow<'a, str> {
+    if transcodes(transcode) {
+        return Cow::Borrowed("transcode");
+    }
+    if is(part_decision, "directplay") || is(part_decision, "direct play") {
+        return Cow::Borrowed("direct play");
+    }
+    match part_decision.map(word) {
+        Some(decision) if !decision.is_empty() => decision,
+        _ => {
+            let copies = transcode.is_some_and(|transcode| {
+                is(transcode.video_decision.get(), "copy")
+                    || is(transcode.audio_decision.get(), "copy")
+            });
+            Cow::Borrowed(if copies { "copy" } else { "direct play" })
+        }
+    }
+}
+
+/// `transcode_type`: `none`, `video`, `audio` or `both`.
+#[must_use]
+pub fn transcode_type(transcode: Option<&TranscodeSession>) -> &'static str {
+    let Some(transcode) = transcode else {
+        return "none";
+    };
+    let differs = |target: Option<&str>, source: Option<&str>| {
+        let (target, source) = (target.map(known_codec), source.map(known_codec));
+        match (target.flatten(), source.flatten()) {
+            (Some(target), Some(source)) => !target.eq_ignore_ascii_case(source),
+            _ => false,
+        }
+    };
+    let video = is(transcode.video_decision.get(), "transcode")
+        || differs(
+            transcode.video_codec.get(),
+            transcode.source_video_codec.get(),
+        );
+    let audio = is(transcode.audio_decision.get(), "transcode")
+        || differs(
+            transcode.audio_codec.get(),
+            transcode.source_audio_codec.get(),
+        );
+    match (video, audio) {
+        (true, true) => "both",
+        (true, false) => "video",
+        (false, true) => "audio",
+        (false, false) => "none",
+    }
+}
+
+/// A codec that is named: live TV says `""` and `*` for "not known yet".
+fn known_codec(codec: &str) -> Option<&str> {
+    let codec = codec.trim();
+    (!codec.is_empty() && codec != "*").then_some(codec)
+}
+
+/// `subtitle_action`: `none`, `burn`, `copy`, `transcode`, or another word of Plex's.
+#[must_use]
+pub fn subtitle_action(transcode: Option<&TranscodeSession>) -> Cow<'_, str> {
+    let Some(transcode) = transcode else {
+        return Cow::Borrowed("none");
+    };
+    let decision = word(transcode.subtitle_decision.or_empty());
+    match &*decision {
+        "burn" | "burn-in" => Cow::Borrowed("burn"),
+        "copy" | "copying" => Cow::Borrowed("copy"),
+        "transcode" | "transcoding" => Cow::Borrowed("transcode"),
+        "" => {
+            let srt = transcode
+                .container
+                .or_empty()
+                .to_ascii_lowercase()
+                .contains("srt");
+            Cow::Borrowed(if srt { "copy" } else { "none" })
+        }
+        _ => decision,
+    }
+}
+
+/// `location`: what the session says, else by the player, else `unknown`.
+#[must_use]
+pub fn location(said: Option<&str>, local: Option<bool>) -> Cow<'_, str> {
+    match said.map(word) {
+        Some(location) if !location.is_empty() => location,
+        _ => Cow::Borrowed(match local {
+            Some(true) => "lan",
+            Some(false) => "wan",
+            None => "unknown",
+        }),
+    }
+}
+
+/// The hardware labels of a transcode: decoding, encoding, full pipeline.
+///
+/// In its first second a transcode reports no hardware even where it will use some, so nothing is
+/// believed before progress begins. Live TV never reports progress (−1); there, only what is named
+/// counts.
+#[must_use]
+pub fn hardware(transcode: &TranscodeSession) -> [Cow<'_, str>; 3] {
+    const UNKNOWN: Cow<'_, str> = Cow::Borrowed("unknown");
+    const NONE: Cow<'_, str> = Cow::Borrowed("none");
+    let decoding = transcode.transcode_hw_decoding.get().map(word);
+    let encoding = transcode.transcode_hw_encoding.get().map(word);
+    let progress = transcode.progress.get().unwrap_or(0.0);
+    let begun = progress > 0.0 || (progress < 0.0 && (decoding.is_some() || encoding.is_some()));
+    if !begun {
+        return [UNKNOWN, UNKNOWN, UNKNOWN];
+    }
+    let full = match transcode.transcode_hw_full_pipeline.get() {
+        _ if decoding.is_none() && encoding.is_none() => NONE,
+        Some(true) => Cow::Borrowed("true"),
+        _ => Cow::Borrowed("false"),
+    };
+    [decoding.unwrap_or(NONE), encoding.unwrap_or(NONE), full]
+}
+
+/// Whether two states of a transcode have the same labels: its progress, speed and throttling
+/// change every few seconds, and are no labels.
+#[must_use]
+pub fn same_transcode_labels(
+    one: Option<&TranscodeSession>,
+    two: Option<&TranscodeSession>,
+) -> bool {
+    let labels = |transcode: &TranscodeSession| {
+        [
+            transcode.video_decision.or_empty().to_owned(),
+            transcode.audio_decision.or_empty().to_owned(),
+            transcode.source_video_codec.or_empty().to_owned(),
+            transcode.video_codec.or_empty().to_owned(),
+            transcode.source_audio_codec.or_empty().to_owned(),
+            transcode.audio_codec.or_empty().to_owned(),
+            transcode.container.or_empty().to_owned(),
+            transcode.protocol.or_empty().to_owned(),
+        ]
+    };
+    match (one, two) {
+        (None, None) => true,
+        (Some(one), Some(two)) => labels(one) == labels(two) && hardware(one) == hardware(two),
+        _ => false,
+    }
+}
+
+/// The bare id of a transcode: `/transcode/sessions/<id>` in sessions and notifications, `<id>`
+/// elsewhere.
+#[must_use]
+pub fn transcode_id(key: &str) -> &str {
+    key.trim()
+        .trim_end_matches('/')
+        .rsplit('/')
+        .next()
+        .unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn transcode(json: &str) -> TranscodeSession {
+        serde_json::from_str(json).unwrap()
+    }
+
+    #[test]
+    fn stream_type_follows_the_contract() {
+        let both = transcode(r#"{"videoDecision":" Transcode","audioDecision":"copy"}"#);
+        let copy = transcode(r#"{"videoDecision":"copy","audioDecision":"COPY"}"#);
+        let direct = transcode(r#"{"videoDecision":"directplay"}"#);
+        for (transcode, part, expected) in [
+            (None, None, "direct play"),
+            (None, Some("directplay"), "direct play"),
+            (None, Some("transcode"), "transcode"),
+            (None, Some("copy"), "copy"),
+            (Some(&both), Some("directplay"), "transcode"),
+            (Some(&copy), Some("directplay"), "direct play"),
+            (Some(&copy), Some(""), "copy"),
+            (Some(&copy), None, "copy"),
+            (Some(&direct), None, "direct play"),
+            (Some(&direct), Some("sky\nwriting"), "other"),
+        ] {
+            assert_eq!(
+                stream_type(transcode, part),
+                expected,
+                "{transcode:?} {part:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn transcode_type_follows_decisions_and_codecs() {
+        for (json, expected) in [
+            ("{}", "none"),
+            (
+                r#"{"videoDecision":"transcode","audioDecision":"transcode"}"#,
+                "both",
+            ),
+            (
+                r#"{"videoDecision":"transcode","audioDecision":"copy"}"#,
+                "video",
+            ),
+            (r#"{"audioDecision":"Transcode "}"#, "audio"),
+            (
+                r#"{"sourceVideoCodec":"hevc","videoCodec":"h264"}"#,
+                "video",
+            ),
+            (
+                r#"{"sourceVideoCodec":"H264","videoCodec":" h264"}"#,
+                "none",
+            ),
+            (r#"{"sourceAudioCodec":"dca","audioCodec":"aac"}"#, "audio"),
+            (r#"{"sourceVideoCodec":"hevc","videoCodec":""}"#, "none"),
+            (
+                r#"{"sourceVideoCodec":"","videoCodec":"*","videoDecision":"copy"}"#,
+                "none",
+            ),
+        ] {
+            assert_eq!(transcode_type(Some(&transcode(json))), expected, "{json}");
+        }
+        assert_eq!(transcode_type(None), "none");
+    }
+
+    #[test]
+    fn subtitle_action_folds_plex_s_words() {
+        for (json, expected) in [
+            (r#"{"subtitleDecision":"burn-in"}"#, "burn"),
+            (r#"{"subtitleDecision":" Copying"}"#, "copy"),
+            (r#"{"subtitleDecision":"transcoding"}"#, "transcode"),
+            (r#"{"subtitleDecision":"ignore"}"#, "ignore"),
+            (r#"{"container":"SRT"}"#, "copy"),
+            (r#"{"container":"mkv,srt"}"#, "copy"),
+            (r#"{"container":"mkv"}"#, "none"),
+        ] {
+            assert_eq!(subtitle_action(Some(&transcode(json))), expected, "{json}");
+        }
+        assert_eq!(subtitle_action(None), "none");
+    }
+
+    #[test]
+    fn location_falls_back_to_the_player() {
+        assert_eq!(location(Some("cellular"), Some(true)), "cellular");
+        assert_eq!(location(Some(""), Some(true)), "lan");
+        assert_eq!(location(None, Some(false)), "wan");
+        assert_eq!(location(None, None), "unknown");
+    }
+
+    #[test]
+    fn hardware_is_not_believed_before_progress_begins() {
+        for (json, expected) in [
+            (
+                r#"{"progress":0.0,"transcodeHwDecoding":"vaapi"}"#,
+                ["unknown"; 3],
+            ),
+            (r#"{"progress":1.5}"#, ["none"; 3]),
+            (
+                r#"{"progress":1.5,"transcodeHwDecoding":"VAAPI","transcodeHwEncoding":"vaapi","transcodeHwFullPipeline":"1"}"#,
+                ["vaapi", "vaapi", "true"],
+            ),
+            (
+                r#"{"progress":9,"transcodeHwEncoding":"qsv"}"#,
+                ["none", "qsv", "false"],
+            ),
+            (r#"{"progress":-1}"#, ["unknown"; 3]),
+        ] {
+            assert_eq!(hardware(&transcode(json)), expected, "{json}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn every_label_is_bounded(
+            video in "\\PC{0,12}", audio in "\\PC{0,12}", subtitle in "\\PC{0,40}", part in "\\PC{0,40}",
+        ) {
+            let transcode = transcode(&serde_json::json!({
+                "videoDecision": video, "audioDecision": audio, "subtitleDecision": subtitle,
+            }).to_string());
+            for label in [stream_type(Some(&transcode), Some(&part)), subtitle_action(Some(&transcode))] {
+                prop_assert!(!label.is_empty() && label.len() <= 32);
+            }
+        }
+    }
+}

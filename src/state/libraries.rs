@@ -1,0 +1,426 @@
+//! The libraries: names, sizes, item counts, and when each is to be counted again.
+
+use std::{
+    collections::BTreeMap,
+    time::{Duration, Instant},
+};
+
+use super::words::{cut, word};
+use crate::plex::{
+    error::PlexError,
+    request::{Id, ItemsQuery},
+    wire::{Items, Providers},
+};
+
+/// Item counts are refreshed so often without any notice of change.
+const RECOUNT: Duration = Duration::from_mins(15);
+/// A count that failed is tried again after so long.
+const RETRY: Duration = Duration::from_mins(2);
+/// After a notice of change, quiet for so long means that the change is complete …
+const QUIET: Duration = Duration::from_secs(2);
+/// … but a scan that goes on and on is counted in between.
+const MAX_WAIT: Duration = Duration::from_secs(15);
+/// A library is counted at most so often, however much it changes.
+const MIN_GAP: Duration = Duration::from_secs(30);
+
+/// One library.
+#[derive(Debug)]
+pub struct Library {
+    /// Its name.
+    pub title: Box<str>,
+    /// `movie`, `show`, `artist`, `photo`, `homevideo`.
+    pub kind: Box<str>,
+    /// Milliseconds of everything in it.
+    pub duration: Option<f64>,
+    /// Bytes of everything in it.
+    pub storage: Option<f64>,
+    /// How many items.
+    pub items: Option<f64>,
+    count: Count,
+}
+
+/// Where the counting of a library is.
+#[derive(Debug)]
+struct Count {
+    due: Instant,
+    /// The step of the plan, and the page size, that is asked now.
+    step: usize,
+    page: u8,
+    counted: Option<Instant>,
+    /// When the change that waits to be counted was first noticed.
+    changed: Option<Instant>,
+}
+
+impl Library {
+    /// The `content_type` label.
+    #[must_use]
+    pub fn content_type(&self) -> &'static str {
+        match &*self.kind {
+            "movie" => "movies",
+            "show" => "episodes",
+            "artist" => "tracks",
+            "photo" => "photos",
+            _ => "items",
+        }
+    }
+
+    /// Metadata types to count, one after the other until one gives more than nothing. Music is
+    /// counted by tracks (10); some servers answer only for 7.
+    fn plan(&self) -> &'static [Option<u8>] {
+        match &*self.kind {
+            "show" => &[Some(4)],
+            "artist" => &[Some(10), Some(7), None],
+            _ => &[None],
+        }
+    }
+}
+
+/// All libraries.
+#[derive(Debug, Default)]
+pub struct Libraries {
+    by_id: BTreeMap<Id, Library>,
+    /// Whether Plex ever told which there are.
+    pub known: bool,
+}
+
+impl Libraries {
+    /// The libraries, by id.
+    pub fn iter(&self) -> impl ExactSizeIterator<Item = (Id, &Library)> {
+        self.by_id.iter().map(|(id, library)| (*id, library))
+    }
+
+    /// One library.
+    #[must_use]
+    pub fn get(&self, id: Id) -> Option<&Library> {
+        self.by_id.get(&id)
+    }
+
+    /// Applies the list of providers; true when names or kinds changed, so that labels must.
+    pub fn list(&mut self, providers: &Providers, now: Instant) -> bool {
+        let Some(listed) = libraries_in(providers) else {
+            return false;
+        };
+        let mut changed = false;
+        let mut before = std::mem::take(&mut self.by_id);
+        for (id, directory) in listed {
+            let title: Box<str> = cut(directory.title.or_empty()).into();
+            let kind: Box<str> = word(directory.kind.or_empty()).into();
+            let old = before.remove(&id).filter(|old| old.kind == kind);
+            changed |= old.as_ref().is_none_or(|old| old.title != title);
+            let (items, count) = match old {
+                Some(old) => (old.items, old.count),
+                None => (
+                    None,
+                    Count {
+                        due: now,
+                        step: 0,
+                        page: 0,
+                        counted: None,
+                        changed: None,
+                    },
+                ),
+            };
+            let library = Library {
+                title,
+                kind,
+                duration: directory.duration_total.non_negative(),
+                storage: directory.storage_total.non_negative(),
+                items,
+                count,
+            };
+            self.by_id.insert(id, library);
+        }
+        self.known = true;
+        changed || !before.is_empty()
+    }
+
+    /// Plex says that a library (or, without an id, some library) changed.
+    pub fn changed(&mut self, id: Option<Id>, now: Instant) {
+        for (_, library) in self
+            .by_id
+            .iter_mut()
+            .filter(|(own, _)| id.is_none_or(|id| id == **own))
+        {
+            let count = &mut library.count;
+            let first = *count.changed.get_or_insert(now);
+            let wanted = (now + QUIET).min(first + MAX_WAIT);
+            let earliest = count.counted.map_or(wanted, |counted| counted + MIN_GAP);
+            let due = wanted.max(earliest);
+            // A burst moves the moment back, but never behind the regular one.
+            count.due = if count.due > now {
+                due.min(now + RECOUNT)
+            } else {
+                count.due.min(due)
+            };
+        }
+    }
+
+    /// The count that is most overdue at `now`.
+    #[must_use]
+    pub fn next_count(&self, now: Instant) -> Option<ItemsQuery> {
+        let (id, library) = self
+            .by_id
+            .iter()
+            .filter(|(_, library)| library.count.due <= now)
+            .min_by_key(|(_, library)| library.count.due)?;
+        let metadata_type = library.plan().get(library.count.step).copied().flatten();
+        Some(ItemsQuery {
+            library: *id,
+            metadata_type,
+            page: library.count.page,
+        })
+    }
+
+    /// When the next count is due.
+    #[must_use]
+    pub fn next_due(&self) -> Option<Instant> {
+        self.by_id.values().map(|library| library.count.due).min()
+    }
+
+    /// Applies the answer to `query`. A count that fails keeps its last value.
+    pub fn take_count(
+        &mut self,
+        query: ItemsQuery,
+        result: Result<&Items, &PlexError>,
+        started: Instant,
+        now: Instant,
+    ) {
+        let Some(library) = self.by_id.get_mut(&query.library) else {
+            return;
+        };
+        let last_step = library.count.step + 1 >= library.plan().len();
+        match result {
+            Ok(items) => {
+                let total = items.total_size.non_negative();
+                let size = items.size.non_negative().unwrap_or(0.0);
+                if total.is_none() && size == 0.0 && query.page == 0 {
+                    // Without a total an empty page tells nothing: ask for a page of one.
+                    library.count.page = 1;
+                    return;
+                }
+                let count = total.unwrap_or(size);
+                if count == 0.0 && !last_step {
+                    library.count.step += 1;
+                    return;
+                }
+                library.items = Some(count);
+                library.count.settle(started, now + RECOUNT);
+            }
+            Err(error) if !last_step && is_about_the_query(error) => library.count.step += 1,
+            Err(_) => library.count.settle(started, now + RETRY),
+        }
+    }
+}
+
+impl Count {
+    /// The count that began at `started` is over. A change noticed since then is still to count.
+    fn settle(&mut self, started: Instant, next: Instant) {
+        self.step = 0;
+        self.page = 0;
+        self.counted = Some(started);
+        if self.changed.is_some_and(|changed| changed > started) {
+            self.due = started + MIN_GAP;
+        } else {
+            self.changed = None;
+            self.due = next;
+        }
+    }
+}
+
+/// Whether another query may fare better, rather than nothing getting through just now.
+fn is_about_the_query(error: &PlexError) -> bool {
+    match error {
+        PlexError::NotFound | PlexError::TooLarge | PlexError::Decode(_) => true,
+        PlexError::Status(status) => *status != 503,
+        _ => false,
+    }
+}
+
+/// The library entries of Plex's own provider. `None` when the answer does not tell: a server that
+/// is starting lists nothing, and that does not mean that everything was deleted.
+fn libraries_in(providers: &Providers) -> Option<Vec<(Id, &crate::plex::wire::Directory)>> {
+    const KINDS: [&str; 5] = ["movie", "show", "artist", "photo", "homevideo"];
+    let own = providers
+        .providers
+        .as_slice()
+        .iter()
+        .filter(|provider| provider.identifier.get() == Some("com.plexapp.plugins.library"));
+    let content: Vec<_> = own
+        .flat_map(|provider| provider.features.as_slice())
+        .filter(|feature| feature.kind.get() == Some("content"))
+        .collect();
+    let libraries: Vec<_> = content
+        .iter()
+        .flat_map(|feature| feature.directories.as_slice())
+        .filter(|directory| KINDS.contains(&&*word(directory.kind.or_empty())))
+        .filter_map(|directory| Some((Id::parse(directory.id.get()?)?, directory)))
+        .collect();
+    let starting = providers.start_state.get().is_some();
+    if content.is_empty() || (libraries.is_empty() && starting) {
+        None
+    } else {
+        Some(libraries)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn providers(directories: &str) -> Providers {
+        serde_json::from_str(&format!(
+            r#"{{"MediaProvider":[{{"identifier":"com.plexapp.plugins.library","Feature":[
+                {{"type":"content","Directory":[{{"title":"Home"}},{directories}]}},{{"type":"search"}}]}},
+                {{"identifier":"tv.plex.providers.epg.cloud:12","Feature":[{{"type":"content","Directory":[
+                {{"id":"9","type":"movie","title":"Live"}}]}}]}}]}}"#
+        ))
+        .unwrap()
+    }
+
+    fn items(json: &str) -> Items {
+        serde_json::from_str(json).unwrap()
+    }
+
+    fn only(libraries: &Libraries) -> &Library {
+        libraries.iter().next().unwrap().1
+    }
+
+    #[test]
+    fn only_libraries_of_the_local_provider_count() {
+        let mut libraries = Libraries::default();
+        let now = Instant::now();
+        assert!(libraries.list(
+            &providers(
+                r#"{"id":"1","type":"movie","title":"Films","storageTotal":"5"},
+                   {"id":"playlists","type":"playlist"},{"id":2,"type":"homevideo","title":"Us"}"#
+            ),
+            now
+        ));
+        let titles: Vec<_> = libraries
+            .iter()
+            .map(|(_, library)| &*library.title)
+            .collect();
+        assert_eq!(titles, ["Films", "Us"]);
+        assert_eq!(only(&libraries).storage, Some(5.0));
+        assert_eq!(only(&libraries).duration, None);
+        // One deleted, one renamed.
+        assert!(libraries.list(
+            &providers(r#"{"id":"1","type":"movie","title":"Movies"}"#),
+            now
+        ));
+        assert_eq!(&*only(&libraries).title, "Movies");
+        assert!(!libraries.list(
+            &providers(r#"{"id":"1","type":"movie","title":"Movies"}"#),
+            now
+        ));
+    }
+
+    #[test]
+    fn an_answer_that_does_not_tell_deletes_nothing() {
+        let mut libraries = Libraries::default();
+        let now = Instant::now();
+        libraries.list(
+            &providers(r#"{"id":"1","type":"movie","title":"Films"}"#),
+            now,
+        );
+        for json in [
+            "{}",
+            r#"{"startState":"startingPlugins","MediaProvider":[{"identifier":"com.plexapp.plugins.library","Feature":[{"type":"content"}]}]}"#,
+        ] {
+            libraries.list(&serde_json::from_str(json).unwrap(), now);
+            assert_eq!(libraries.iter().len(), 1, "{json}");
+        }
+        libraries.list(&providers(r#"{"id":"x"}"#), now);
+        assert_eq!(libraries.iter().len(), 0);
+    }
+
+    /// Answers every query by `answer` until the count is settled; returns the queries.
+    fn count(
+        libraries: &mut Libraries,
+        now: Instant,
+        answer: impl Fn(ItemsQuery) -> Result<Items, PlexError>,
+    ) -> Vec<(Option<u8>, u8)> {
+        let mut asked = Vec::new();
+        while let Some(query) = libraries.next_count(now) {
+            asked.push((query.metadata_type, query.page));
+            libraries.take_count(query, answer(query).as_ref(), now, now);
+        }
+        asked
+    }
+
+    #[test]
+    fn music_falls_back_from_tracks_to_the_plain_count() {
+        let now = Instant::now();
+        let mut libraries = Libraries::default();
+        libraries.list(
+            &providers(r#"{"id":"3","type":"artist","title":"Music"}"#),
+            now,
+        );
+        let asked = count(&mut libraries, now, |query| match query.metadata_type {
+            Some(10) => Err(PlexError::Status(500)),
+            Some(7) => Ok(items(r#"{"size":0,"totalSize":0}"#)),
+            _ => Ok(items(r#"{"size":0,"totalSize":42}"#)),
+        });
+        assert_eq!(asked, [(Some(10), 0), (Some(7), 0), (None, 0)]);
+        assert_eq!(only(&libraries).items, Some(42.0));
+        assert_eq!(only(&libraries).content_type(), "tracks");
+    }
+
+    #[test]
+    fn a_total_that_is_left_out_is_asked_for_with_a_page_of_one() {
+        let now = Instant::now();
+        let mut libraries = Libraries::default();
+        libraries.list(&providers(r#"{"id":"2","type":"show","title":"TV"}"#), now);
+        let asked = count(&mut libraries, now, |query| {
+            Ok(items(if query.page == 0 {
+                r#"{"size":0}"#
+            } else {
+                r#"{"size":1,"totalSize":7}"#
+            }))
+        });
+        assert_eq!(asked, [(Some(4), 0), (Some(4), 1)]);
+        assert_eq!(only(&libraries).items, Some(7.0));
+    }
+
+    #[test]
+    fn zero_is_a_value_and_a_failure_keeps_the_last_one() {
+        let now = Instant::now();
+        let mut libraries = Libraries::default();
+        libraries.list(
+            &providers(r#"{"id":"1","type":"movie","title":"Films"}"#),
+            now,
+        );
+        count(&mut libraries, now, |_| {
+            Ok(items(r#"{"size":0,"totalSize":0}"#))
+        });
+        assert_eq!(only(&libraries).items, Some(0.0));
+        let later = now + RECOUNT;
+        let asked = count(&mut libraries, later, |_| Err(PlexError::Timeout));
+        assert_eq!(asked.len(), 1);
+        assert_eq!(only(&libraries).items, Some(0.0));
+        assert_eq!(libraries.next_due(), Some(later + RETRY));
+    }
+
+    #[test]
+    fn a_burst_of_changes_is_counted_once_and_soon() {
+        let now = Instant::now();
+        let mut libraries = Libraries::default();
+        libraries.list(
+            &providers(r#"{"id":"1","type":"movie","title":"Films"}"#),
+            now,
+        );
+        count(&mut libraries, now, |_| Ok(items(r#"{"totalSize":1}"#)));
+        let mut at = now + MIN_GAP;
+        for _ in 0..100 {
+            at += Duration::from_millis(10);
+            libraries.changed(None, at);
+        }
+        assert_eq!(libraries.next_due(), Some(at + QUIET));
+        // A scan that never rests is counted in between.
+        for _ in 0..200 {
+            at += Duration::from_millis(500);
+            libraries.changed(Id::parse("1"), at);
+        }
+        assert!(libraries.next_due().unwrap() <= at);
+    }
+}

@@ -1,0 +1,92 @@
+//! Bounds for label values: what Plex (or a client) makes up cannot create series without end.
+
+use std::borrow::Cow;
+
+/// Free text is cut to so many bytes.
+pub const MAX_TEXT: usize = 256;
+/// An unknown word may have so many bytes.
+const MAX_WORD: usize = 32;
+
+/// Free text (titles, names, devices), cut on a character boundary.
+#[must_use]
+pub fn cut(text: &str) -> &str {
+    &text[..text.floor_char_boundary(MAX_TEXT)]
+}
+
+/// A word of Plex's vocabulary (decision, codec, location, type): lower case, without outer white
+/// space. A short, well-formed word passes even when it is new; anything else becomes `other`.
+#[must_use]
+pub fn word(text: &str) -> Cow<'_, str> {
+    let text = text.trim();
+    let well_formed = text.len() <= MAX_WORD
+        && text
+            .bytes()
+            .all(|byte| byte.is_ascii_alphanumeric() || b"._-".contains(&byte));
+    if !well_formed {
+        Cow::Borrowed("other")
+    } else if text.bytes().any(|byte| byte.is_ascii_uppercase()) {
+        Cow::Owned(text.to_ascii_lowercase())
+    } else {
+        Cow::Borrowed(text)
+    }
+}
+
+/// A resolution: `4k`, `1080`, `sd`. Sessions also say `1080p`, which is the same.
+#[must_use]
+pub fn resolution(text: &str) -> Cow<'_, str> {
+    match word(text) {
+        Cow::Borrowed(word) => Cow::Borrowed(without_p(word)),
+        Cow::Owned(word) => Cow::Owned(without_p(&word).to_owned()),
+    }
+}
+
+fn without_p(word: &str) -> &str {
+    word.strip_suffix('p')
+        .filter(|digits| !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit()))
+        .unwrap_or(word)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn documented_values_pass_and_drift_is_folded() {
+        for (text, expected) in [
+            ("4k", "4k"),
+            ("4K", "4k"),
+            ("720p", "720"),
+            (" 1080P ", "1080"),
+            ("SD", "sd"),
+            ("p", "p"),
+        ] {
+            assert_eq!(resolution(text), expected);
+        }
+        for (text, expected) in [
+            ("Transcode", "transcode"),
+            ("library.update.section", "library.update.section"),
+            ("*", "other"),
+            ("a\nb", "other"),
+            ("", ""),
+        ] {
+            assert_eq!(word(text), expected);
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn a_cut_is_a_short_prefix(text in "\\PC{0,300}") {
+            let cut = cut(&text);
+            prop_assert!(cut.len() <= MAX_TEXT && text.starts_with(cut));
+            prop_assert!(cut.len() == text.len() || cut.len() > MAX_TEXT - 4);
+        }
+
+        #[test]
+        fn a_word_is_always_short_and_plain(text in "\\PC{0,60}") {
+            let word = word(&text);
+            prop_assert!(word.len() <= MAX_WORD && word.is_ascii() && !word.contains('"'));
+        }
+    }
+}

@@ -1,0 +1,720 @@
+//! Sessions: labels, time, and the ends of them.
+
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+
+use crate::support::{
+    exporter::{Exporter, Setup},
+    fake_plex::{FakePlex, Fault, html},
+    payloads::{episode, frame, metadata, movie, playing, track, transcode, transcoded, with},
+    samples::Samples,
+};
+
+const SOON: Duration = Duration::from_secs(5);
+
+fn started(plex: &FakePlex) -> Exporter {
+    let exporter = Setup::new(&plex.url()).start();
+    exporter.until_value("plex_websocket_connected", &[], 1.0);
+    plex.wait_for("/status/sessions", 1, SOON);
+    exporter
+}
+
+fn plays(exporter: &Exporter, session: &str) -> Samples {
+    exporter.until(&format!("play {session}"), SOON, |samples| {
+        samples
+            .of("plex_plays_total", &[("session", session)])
+            .len()
+            == 1
+    })
+}
+
+/// Whether the play of `session` has these labels.
+fn has(samples: &Samples, session: &str, labels: &[(&str, &str)]) -> bool {
+    let all = [&[("session", session)], labels].concat();
+    samples.of("plex_plays_total", &all).len() == 1
+        && samples.of("plex_play_seconds_total", &all).len() == 1
+}
+
+fn until_labels(exporter: &Exporter, session: &str, labels: &[(&str, &str)]) -> Samples {
+    exporter.until(&format!("session {session} {labels:?}"), SOON, |samples| {
+        has(samples, session, labels)
+    })
+}
+
+fn seconds(samples: &Samples, session: &str) -> f64 {
+    samples
+        .value("plex_play_seconds_total", &[("session", session)])
+        .unwrap_or(f64::NAN)
+}
+
+#[test]
+fn a_film_an_episode_and_a_track_have_all_their_labels() {
+    let plex = FakePlex::default();
+    plex.world().metadata.insert(202, metadata(202, 2, "720"));
+    plex.world().sessions = vec![
+        movie(1, 101, "Alien"),
+        episode(2, 202, "Fargo", "Season 1", "The Rooster Prince"),
+        track(3, 303, "Green Day", "Saviors", "Bobby Sox"),
+    ];
+    let exporter = started(&plex);
+    until_labels(
+        &exporter,
+        "1",
+        &[
+            ("server", "Attic"),
+            ("library", "Movies"),
+            ("library_id", "1"),
+            ("library_type", "movie"),
+            ("media_type", "movie"),
+            ("title", "Alien"),
+            ("child_title", ""),
+            ("grandchild_title", ""),
+            ("stream_type", "direct play"),
+            ("stream_resolution", "1080"),
+            ("stream_file_resolution", "4k"),
+            ("stream_bitrate", "2000"),
+            ("device", "SHIELD Android TV"),
+            ("device_type", "Plex for Android (TV)"),
+            ("user", "alice"),
+            ("transcode_type", "none"),
+            ("subtitle_action", "none"),
+            ("location", "lan"),
+            ("local", "true"),
+        ],
+    );
+    until_labels(
+        &exporter,
+        "2",
+        &[
+            ("library", "TV Shows"),
+            ("library_type", "show"),
+            ("media_type", "episode"),
+            ("title", "Fargo"),
+            ("child_title", "Season 1"),
+            ("grandchild_title", "The Rooster Prince"),
+            ("user", "bob"),
+            ("stream_file_resolution", "720"),
+        ],
+    );
+    let samples = until_labels(
+        &exporter,
+        "3",
+        &[
+            ("library", "Music"),
+            ("library_type", "artist"),
+            ("media_type", "track"),
+            ("title", "Green Day"),
+            ("child_title", "Saviors"),
+            ("grandchild_title", "Bobby Sox"),
+            ("device", "iPhone"),
+            ("stream_resolution", ""),
+            ("stream_bitrate", "1014"),
+            ("user", "carol"),
+        ],
+    );
+    let link = [("session", "3"), ("user", "carol"), ("location", "lan")];
+    assert_eq!(
+        samples.value("plex_session_bandwidth_kbps", &link),
+        Some(1_050.0)
+    );
+    assert_eq!(
+        samples.value("plex_session_bitrate_kbps", &link),
+        Some(1_014.0)
+    );
+    let progress = samples
+        .value("plex_session_progress_ratio", &link[..2])
+        .unwrap();
+    assert!((progress - 1_000.0 / 186_240.0).abs() < 1e-3);
+    assert_eq!(samples.value("plex_active_sessions", &[]), Some(3.0));
+    assert_eq!(
+        samples.value(
+            "plex_sessions",
+            &[("state", "playing"), ("media_type", "track")]
+        ),
+        Some(1.0)
+    );
+    // Running already when the exporter started: not begun since.
+    assert!(
+        samples
+            .of("plex_play_starts_total", &[])
+            .iter()
+            .all(|sample| sample.value == 0.0)
+    );
+}
+
+#[test]
+fn direct_stream_and_transcode_are_told_apart() {
+    let plex = FakePlex::default();
+    let copy = json!({"TranscodeSession": {
+        "key": "/transcode/sessions/c0py", "videoDecision": "copy", "audioDecision": "copy", "container": "mkv,srt",
+        "protocol": "hls"}, "Media": [{"id": "307448", "bitrate": 1, "Part": [{"selected": true}]}]});
+    let audio = json!({"TranscodeSession": {
+        "key": "/transcode/sessions/aud", "videoDecision": "copy", "audioDecision": "transcode",
+        "sourceVideoCodec": "h264", "videoCodec": "H264", "subtitleDecision": "burn-in"}});
+    let offered =
+        json!({"TranscodeSession": {"key": "x", "videoDecision": "copy", "audioDecision": "copy"}});
+    plex.world().sessions = vec![
+        transcoded(movie(1, 101, "Alien"), "t1"),
+        with(movie(2, 101, "Alien"), copy),
+        with(movie(3, 101, "Alien"), audio),
+        with(movie(4, 101, "Alien"), offered),
+    ];
+    let exporter = started(&plex);
+    until_labels(
+        &exporter,
+        "1",
+        &[
+            ("stream_type", "transcode"),
+            ("transcode_type", "both"),
+            ("stream_resolution", "720"),
+            ("stream_file_resolution", "4k"),
+            ("stream_bitrate", "2664"),
+            ("subtitle_action", "none"),
+        ],
+    );
+    until_labels(
+        &exporter,
+        "2",
+        &[
+            ("stream_type", "copy"),
+            ("transcode_type", "none"),
+            ("subtitle_action", "copy"),
+        ],
+    );
+    until_labels(
+        &exporter,
+        "3",
+        &[
+            ("stream_type", "transcode"),
+            ("transcode_type", "audio"),
+            ("subtitle_action", "burn"),
+        ],
+    );
+    let samples = until_labels(
+        &exporter,
+        "4",
+        &[("stream_type", "direct play"), ("transcode_type", "none")],
+    );
+    let info = samples
+        .one("plex_transcode_session_info", &[("session", "1")])
+        .unwrap();
+    for (label, value) in [
+        ("video_decision", "transcode"),
+        ("audio_decision", "transcode"),
+        ("source_video_codec", "hevc"),
+        ("video_codec", "h264"),
+        ("source_audio_codec", "eac3"),
+        ("audio_codec", "aac"),
+        ("container", "mp4"),
+        ("protocol", "dash"),
+        ("hw_decoding", "vaapi"),
+        ("hw_encoding", "vaapi"),
+        ("hw_full_pipeline", "true"),
+    ] {
+        assert_eq!(info.labels[label], value, "{label}");
+    }
+    assert_eq!(
+        samples.value("plex_transcode_speed_ratio", &[("session", "1")]),
+        Some(4.5)
+    );
+    assert_eq!(
+        samples.value("plex_transcode_throttled", &[("session", "1")]),
+        Some(0.0)
+    );
+}
+
+#[test]
+fn time_runs_while_playing_and_stands_while_paused_and_buffering() {
+    let plex = FakePlex::default();
+    plex.world().play(movie(1, 101, "Alien"));
+    let exporter = started(&plex);
+    let begun = Instant::now();
+    let first = exporter.until("a second", SOON, |samples| seconds(samples, "1") > 0.8);
+    assert!(seconds(&first, "1") <= begun.elapsed().as_secs_f64() + 1.0);
+    for (state, offset) in [("paused", 61_000), ("buffering", 61_000)] {
+        plex.world().change(1, json!({"Player": {"state": state}}));
+        plex.push(&playing(1, 101, state, offset));
+        let stopped = exporter.until_value("plex_sessions", &[("state", state)], 1.0);
+        let at = seconds(&stopped, "1");
+        let sent = stopped.value("plex_estimated_transmit_bytes_total", &[]);
+        let later = Instant::now();
+        let still = exporter.until("time", SOON, |_| {
+            later.elapsed() > Duration::from_millis(400)
+        });
+        assert_eq!(seconds(&still, "1"), at, "{state}");
+        assert_eq!(
+            still.value("plex_estimated_transmit_bytes_total", &[]),
+            sent
+        );
+    }
+    plex.world()
+        .change(1, json!({"Player": {"state": "playing"}}));
+    plex.push(&playing(1, 101, "playing", 61_000));
+    let resumed = exporter.until_value("plex_sessions", &[("state", "playing")], 1.0);
+    let goes_on = exporter.until("time", SOON, |samples| {
+        seconds(samples, "1") > seconds(&resumed, "1") + 0.3
+    });
+    // 2,000 kbit/s are 250,000 bytes a second.
+    let sent = goes_on
+        .value("plex_estimated_transmit_bytes_total", &[])
+        .unwrap();
+    assert!(
+        (sent - seconds(&goes_on, "1") * 250_000.0).abs() < 2_000.0,
+        "{sent}"
+    );
+    assert_eq!(
+        goes_on.value("plex_plays_total", &[("session", "1")]),
+        Some(1.0)
+    );
+}
+
+#[test]
+fn a_new_play_shows_within_a_quarter_second_and_counts_as_begun() {
+    let plex = FakePlex::default();
+    let exporter = started(&plex);
+    exporter.until("libraries", SOON, |samples| {
+        samples.of("plex_library_items", &[]).len() == 4
+    });
+    plex.world().play(movie(7, 101, "Alien"));
+    let begun = Instant::now();
+    plex.push(&playing(7, 101, "playing", 0));
+    plays(&exporter, "7");
+    let took = begun.elapsed();
+    assert!(took < Duration::from_millis(250), "{took:?}");
+    exporter.until_value("plex_play_starts_total", &[("library", "Movies")], 1.0);
+}
+
+#[test]
+fn a_stop_ends_the_session_and_its_series_stay_for_a_minute() {
+    let plex = FakePlex::default();
+    plex.world().play(movie(1, 101, "Alien"));
+    let exporter = started(&plex);
+    exporter.until("some time", SOON, |samples| seconds(samples, "1") > 0.3);
+    plex.world().stop(&json!("1"));
+    plex.push(&playing(1, 101, "stopped", 62_000));
+    let ended = exporter.until_value("plex_active_sessions", &[], 0.0);
+    let at = Instant::now();
+    assert!(ended.of("plex_session_bandwidth_kbps", &[]).is_empty());
+    assert!(ended.of("plex_session_progress_ratio", &[]).is_empty());
+    let last = seconds(&ended, "1");
+    let gone = exporter.until("removal", Duration::from_secs(65), |samples| {
+        let series = samples.of("plex_plays_total", &[("session", "1")]);
+        assert!(series.is_empty() || seconds(samples, "1") == last);
+        series.is_empty()
+    });
+    let stayed = at.elapsed().as_secs_f64();
+    assert!((58.0..63.0).contains(&stayed), "{stayed}");
+    assert!(gone.of("plex_play_seconds_total", &[]).is_empty());
+}
+
+#[test]
+fn a_session_paused_from_the_start_has_series_of_plays_once_it_plays() {
+    let plex = FakePlex::default();
+    plex.world().play(with(
+        movie(1, 101, "Alien"),
+        json!({"Player": {"state": "paused"}}),
+    ));
+    let exporter = started(&plex);
+    let paused = exporter.until_value("plex_sessions", &[("state", "paused")], 1.0);
+    assert!(paused.of("plex_plays_total", &[]).is_empty());
+    plex.world()
+        .change(1, json!({"Player": {"state": "playing"}}));
+    plex.push(&playing(1, 101, "playing", 60_000));
+    plays(&exporter, "1");
+}
+
+#[test]
+fn a_burst_of_notifications_costs_one_fetch() {
+    let plex = FakePlex::default();
+    let exporter = started(&plex);
+    exporter.until_value("plex_active_sessions", &[], 0.0);
+    let before = plex.count("/status/sessions");
+    plex.world().play(movie(1, 101, "Alien"));
+    for offset in 0..50 {
+        plex.push(&playing(1, 101, "playing", offset));
+    }
+    plays(&exporter, "1");
+    let more = plex.count("/status/sessions") - before;
+    assert!((1..=2).contains(&more), "{more} fetches");
+    assert_eq!(plex.count("/library/metadata/101"), 1);
+}
+
+#[test]
+fn an_announced_session_that_is_not_listed_yet_is_looked_for_again() {
+    let plex = FakePlex::default();
+    let exporter = started(&plex);
+    let before = plex.count("/status/sessions");
+    plex.push(&playing(1, 101, "playing", 0));
+    plex.wait_for("/status/sessions", before + 1, SOON);
+    plex.world().play(movie(1, 101, "Alien"));
+    let begun = Instant::now();
+    plays(&exporter, "1");
+    assert!(
+        begun.elapsed() < Duration::from_secs(3),
+        "{:?}",
+        begun.elapsed()
+    );
+}
+
+#[test]
+fn a_stop_nobody_announced_is_found_and_time_stops_where_it_was_known() {
+    let plex = FakePlex::default();
+    plex.world().play(movie(1, 101, "Alien"));
+    let exporter = started(&plex);
+    exporter.until("some time", SOON, |samples| seconds(samples, "1") > 0.3);
+    let stopped = Instant::now();
+    plex.world().stop(&json!("1"));
+    let ended = exporter.until("the end", Duration::from_secs(45), |samples| {
+        samples.value("plex_active_sessions", &[]) == Some(0.0)
+    });
+    assert!(stopped.elapsed() < Duration::from_secs(45));
+    // Scraped all the while, it may have run ahead of what is known by a client's usual silence.
+    assert!(seconds(&ended, "1") < 15.0, "{}", seconds(&ended, "1"));
+}
+
+#[test]
+fn without_the_socket_sessions_are_polled() {
+    let plex = FakePlex::default();
+    plex.world().fault("/:/websockets", html(404, "Not Found"));
+    plex.world().play(movie(1, 101, "Alien"));
+    let exporter = Setup::new(&plex.url()).start();
+    plays(&exporter, "1");
+    assert_eq!(
+        exporter.scrape().value("plex_websocket_connected", &[]),
+        Some(0.0)
+    );
+    exporter.wait_for_log("Upgrade");
+    let begun = Instant::now();
+    plex.world().stop(&json!("1"));
+    exporter.until("the end", Duration::from_secs(10), |samples| {
+        samples.value("plex_active_sessions", &[]) == Some(0.0)
+    });
+    assert!(begun.elapsed() < Duration::from_secs(10));
+}
+
+#[test]
+fn two_transcodes_keep_their_own_decisions_and_a_seek_is_no_end() {
+    let plex = FakePlex::default();
+    let second = with(
+        transcode("two"),
+        json!({"videoDecision": "copy", "sourceVideoCodec": "h264"}),
+    );
+    plex.world().sessions = vec![
+        transcoded(movie(1, 101, "Alien"), "one"),
+        with(
+            transcoded(movie(2, 101, "Aliens"), "two"),
+            json!({"TranscodeSession": second}),
+        ),
+    ];
+    let exporter = started(&plex);
+    until_labels(&exporter, "1", &[("transcode_type", "both")]);
+    until_labels(&exporter, "2", &[("transcode_type", "audio")]);
+    let update = |kind: &str, id: &str, changes: Value| {
+        plex.push(&frame(
+            &format!("transcodeSession.{kind}"),
+            "TranscodeSession",
+            with(transcode(id), changes),
+        ));
+    };
+    update("update", "one", json!({"throttled": true, "speed": 0}));
+    let samples = exporter.until_value("plex_transcode_throttled", &[("session", "1")], 1.0);
+    assert_eq!(
+        samples.value("plex_transcode_throttled", &[("session", "2")]),
+        Some(0.0)
+    );
+    assert_eq!(
+        samples.value("plex_transcode_speed_ratio", &[("session", "1")]),
+        Some(0.0)
+    );
+    // A transcode that belongs to nobody changes nobody.
+    update(
+        "update",
+        "three",
+        json!({"videoDecision": "copy", "audioDecision": "copy", "throttled": true}),
+    );
+    // A seek: the same key ends and starts; its first second has no hardware.
+    update("end", "one", json!({}));
+    let fresh = json!({"progress": 0.0, "transcodeHwDecoding": "(absent)", "transcodeHwEncoding": "(absent)",
+        "transcodeHwFullPipeline": false});
+    update("start", "one", fresh.clone());
+    let samples = exporter.until_value(
+        "plex_transcode_session_info",
+        &[("session", "1"), ("hw_decoding", "unknown")],
+        1.0,
+    );
+    assert!(has(
+        &samples,
+        "1",
+        &[("transcode_type", "both"), ("stream_type", "transcode")]
+    ));
+    assert!(has(&samples, "2", &[("transcode_type", "audio")]));
+    assert_eq!(
+        samples.value("plex_transcode_throttled", &[("session", "2")]),
+        Some(0.0)
+    );
+    update("update", "one", with(fresh, json!({"progress": 2.0})));
+    exporter.until_value(
+        "plex_transcode_session_info",
+        &[("session", "1"), ("hw_decoding", "none")],
+        1.0,
+    );
+}
+
+#[test]
+fn the_next_episode_under_the_same_key_is_a_new_play() {
+    let plex = FakePlex::default();
+    let exporter = started(&plex);
+    plex.world()
+        .play(episode(5, 501, "Fargo", "Season 1", "One"));
+    plex.push(&playing(5, 501, "playing", 0));
+    exporter.until("some time", SOON, |samples| seconds(samples, "5") > 0.5);
+    plex.world()
+        .play(episode(5, 502, "Fargo", "Season 1", "Two"));
+    plex.push(&playing(5, 502, "playing", 0));
+    let samples = exporter.until("the next one", SOON, |samples| {
+        samples.value("plex_plays_total", &[("grandchild_title", "Two")]) == Some(1.0)
+    });
+    let first = samples
+        .value("plex_play_seconds_total", &[("grandchild_title", "One")])
+        .unwrap();
+    let second = samples
+        .value("plex_play_seconds_total", &[("grandchild_title", "Two")])
+        .unwrap();
+    assert!(first > 0.5 && second < first, "{first} {second}");
+    assert_eq!(samples.value("plex_active_sessions", &[]), Some(1.0));
+    exporter.until_value("plex_play_starts_total", &[("library", "TV Shows")], 2.0);
+}
+
+#[test]
+fn after_a_restart_of_plex_a_known_key_with_another_start_is_a_new_play() {
+    let plex = FakePlex::default();
+    plex.world().play(with(
+        movie(1, 101, "Alien"),
+        json!({"viewOffset": 3_000_000}),
+    ));
+    let exporter = started(&plex);
+    exporter.until("some time", SOON, |samples| seconds(samples, "1") > 1.0);
+    // The same user plays the same film on the same player again, from the beginning.
+    plex.world()
+        .change(1, json!({"viewOffset": 0, "Session": {"id": "another"}}));
+    plex.drop_sockets();
+    // Until its title is known again its labels may differ; then it takes the old one's place.
+    let samples = exporter.until("the new play", SOON, |samples| {
+        let series = samples.of("plex_play_seconds_total", &[("session", "1")]);
+        series.len() == 1 && series[0].value < 1.0
+    });
+    assert_eq!(
+        samples.of("plex_plays_total", &[]).len(),
+        1,
+        "the old one gave way to it"
+    );
+}
+
+#[test]
+fn odd_sessions_show_what_they_have_and_hide_nobody() {
+    let plex = FakePlex::default();
+    plex.world().sessions = vec![
+        json!({"sessionKey": 11, "type": "clip", "title": "Live Session ", "key": "/livetv/sessions/u", "live": "1",
+            "Player": {"state": "playing", "local": false}}),
+        json!({"sessionKey": "12", "type": "photo", "title": "Beach", "librarySectionID": 4}),
+        json!({"sessionKey": "13", "ratingKey": "901", "type": "clip", "title": "Trailer", "librarySectionID": "-2",
+            "guid": "analyzed.prerolls://x", "User": [{"title": "dave"}], "Media": "nonsense"}),
+        // All strings, as servers before April 2022 sent them; several versions, the second selected.
+        json!({"sessionKey": "14", "ratingKey": "101", "type": "movie", "title": "Old", "librarySectionID": "1",
+            "duration": "369573", "viewOffset": "1000", "User": {"id": "1", "title": "eve"},
+            "Player": {"state": "playing", "local": "1"}, "Session": {"bandwidth": "1617", "location": "lan"},
+            "Media": [{"bitrate": "1", "videoResolution": "480"},
+                {"bitrate": "1099", "videoResolution": "SD", "selected": "1", "Part": [{"decision": "directplay"}]}]}),
+        json!("not a session"),
+        json!(null),
+        json!({"type": "track", "title": "No key at all"}),
+        movie(15, 101, "Alien"),
+    ];
+    let exporter = started(&plex);
+    until_labels(
+        &exporter,
+        "11",
+        &[
+            ("media_type", "clip"),
+            ("title", "Live Session "),
+            ("library", "unknown"),
+            ("library_id", "0"),
+            ("library_type", "unknown"),
+            ("location", "wan"),
+            ("local", "false"),
+            ("user", ""),
+            ("stream_bitrate", "0"),
+        ],
+    );
+    until_labels(
+        &exporter,
+        "12",
+        &[
+            ("media_type", "photo"),
+            ("library", "Photos"),
+            ("location", "unknown"),
+        ],
+    );
+    until_labels(
+        &exporter,
+        "13",
+        &[
+            ("library", "unknown"),
+            ("user", "dave"),
+            ("title", "Trailer"),
+        ],
+    );
+    let samples = until_labels(
+        &exporter,
+        "14",
+        &[
+            ("stream_bitrate", "1099"),
+            ("stream_resolution", "sd"),
+            ("user", "eve"),
+            ("local", "true"),
+            ("stream_type", "direct play"),
+        ],
+    );
+    assert_eq!(
+        samples.value("plex_session_bandwidth_kbps", &[("session", "14")]),
+        Some(1_617.0)
+    );
+    plays(&exporter, "15");
+    assert!(
+        samples
+            .of("plex_session_bandwidth_kbps", &[("session", "11")])
+            .is_empty()
+    );
+    assert!(
+        samples
+            .of("plex_session_progress_ratio", &[("session", "12")])
+            .is_empty()
+    );
+    // The trailer, and the two of the same film at once.
+    exporter.until("all asked", SOON, |_| plex.count("/library/metadata/") == 2);
+}
+
+#[test]
+fn a_title_that_hangs_delays_nobody() {
+    let plex = FakePlex::default();
+    plex.world().fault("/library/metadata/666", Fault::Stall);
+    plex.world()
+        .fault("/library/metadata/404", html(404, "Not Found"));
+    let unplaced = json!({"librarySectionID": "(absent)"});
+    plex.world().sessions = vec![
+        transcoded(movie(1, 666, "Hangs"), "a"),
+        movie(2, 404, "Gone"),
+        with(transcoded(movie(3, 101, "Fine"), "b"), unplaced),
+    ];
+    let begun = Instant::now();
+    let exporter = started(&plex);
+    plays(&exporter, "1");
+    plays(&exporter, "2");
+    // The section comes with the title's metadata, the file's resolution as well.
+    until_labels(
+        &exporter,
+        "3",
+        &[("stream_file_resolution", "4k"), ("library", "Movies")],
+    );
+    assert!(begun.elapsed() < SOON);
+    assert!(has(
+        &exporter.scrape(),
+        "1",
+        &[("stream_file_resolution", ""), ("library", "Movies")]
+    ));
+}
+
+#[test]
+fn the_first_bitrate_names_the_series_however_the_stream_adapts() {
+    let plex = FakePlex::default();
+    plex.world().play(with(
+        movie(1, 101, "Alien"),
+        json!({"Media": [{"bitrate": 0, "selected": true}]}),
+    ));
+    let exporter = started(&plex);
+    until_labels(&exporter, "1", &[("stream_bitrate", "0")]);
+    for bitrate in [4_000, 800] {
+        plex.world().change(
+            1,
+            json!({"Media": [{"bitrate": bitrate, "selected": true}]}),
+        );
+        plex.push(&playing(1, 101, "buffering", 1));
+        exporter.until_value(
+            "plex_session_bitrate_kbps",
+            &[("session", "1")],
+            f64::from(bitrate),
+        );
+        until_labels(&exporter, "1", &[("stream_bitrate", "4000")]);
+    }
+}
+
+#[test]
+fn labels_are_bounded_and_can_be_hidden() {
+    let plex = FakePlex::default();
+    plex.world().play(with(movie(1, 101, &"é".repeat(200)), json!({
+        "User": {"title": "secret-user"}, "Player": {"device": "secret-device"},
+        "Session": {"location": "the\nmoon"}, "Media": [{"videoResolution": "x".repeat(99), "selected": true,
+            "Part": [{"decision": "{sky} writing"}]}]})));
+    plex.world().play(with(
+        movie(2, 102, "T"),
+        json!({"Session": {"location": "cellular"}}),
+    ));
+    let exporter = started(&plex);
+    until_labels(
+        &exporter,
+        "1",
+        &[
+            ("title", &"é".repeat(128)),
+            ("location", "other"),
+            ("stream_resolution", "other"),
+            ("stream_type", "other"),
+        ],
+    );
+    until_labels(&exporter, "2", &[("location", "cellular")]);
+    let hiding = Setup::new(&plex.url())
+        .env("HIDE_LABELS", "user,title, device")
+        .start();
+    let samples = until_labels(
+        &hiding,
+        "1",
+        &[
+            ("user", "hidden"),
+            ("device", "hidden"),
+            ("title", "hidden"),
+            ("child_title", "hidden"),
+            ("grandchild_title", "hidden"),
+            ("device_type", "Plex for Android (TV)"),
+        ],
+    );
+    assert_eq!(
+        samples
+            .of("plex_session_bandwidth_kbps", &[("user", "hidden")])
+            .len(),
+        2
+    );
+    let told = hiding.page() + &hiding.log().join("\n");
+    assert!(!told.contains("secret-") && !told.contains("éé"), "{told}");
+}
+
+#[test]
+fn ten_streams_at_plex_s_cadence_stay_within_the_budget_on_plex() {
+    let plex = FakePlex::default();
+    plex.world().sessions = (1..=10).map(|key| movie(key, 101, "Alien")).collect();
+    let exporter = started(&plex);
+    exporter.until_value("plex_active_sessions", &[], 10.0);
+    // An hour's worth of progress reports in a moment: they are no reason to ask.
+    let before = plex.count("/status/sessions");
+    for report in 0..360 {
+        for key in 1..=10 {
+            plex.push(&playing(key, 101, "playing", report * 10_000));
+        }
+    }
+    exporter.until_value(
+        "plex_exporter_notifications_total",
+        &[("type", "playing")],
+        3_600.0,
+    );
+    let more = plex.count("/status/sessions") - before;
+    assert!(more <= 2, "{more} fetches for plain progress");
+}

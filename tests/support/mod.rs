@@ -1,0 +1,21 @@
+//! What the tests, the demo and the benchmark share: a simulated Plex, the exporter as a process,
+//! and a reader of what it says.
+
+#![allow(
+    dead_code,
+    reason = "each of the three programs uses its own part of this"
+)]
+#![allow(
+    clippy::pedantic,
+    clippy::unwrap_used,
+    clippy::expect_used,
+    missing_docs,
+    reason = "a failed expectation is a failed test"
+)]
+
+pub mod evening;
+pub mod exporter;
+pub mod fake_plex;
+pub mod payloads;
+pub mod samples;
+pub mod tls;

@@ -1,0 +1,106 @@
+//! Reads the Prometheus text format.
+
+use std::collections::BTreeMap;
+
+/// One sample.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Sample {
+    pub name: String,
+    pub labels: BTreeMap<String, String>,
+    pub value: f64,
+}
+
+/// A scrape.
+#[derive(Debug, Clone, Default)]
+pub struct Samples {
+    pub all: Vec<Sample>,
+    /// Type by metric name.
+    pub types: BTreeMap<String, String>,
+}
+
+impl Samples {
+    pub fn parse(text: &str) -> Self {
+        let mut samples = Self::default();
+        for line in text.lines() {
+            if let Some(rest) = line.strip_prefix("# TYPE ") {
+                let (name, kind) = rest.split_once(' ').expect("a type");
+                let before = samples.types.insert(name.to_owned(), kind.to_owned());
+                assert_eq!(before, None, "{name} has two TYPE lines");
+            } else if !line.starts_with('#') {
+                samples.all.push(parse_sample(line));
+            }
+        }
+        samples
+    }
+
+    /// All samples of a metric that have these labels (and perhaps more).
+    pub fn of(&self, name: &str, labels: &[(&str, &str)]) -> Vec<&Sample> {
+        let matches = |sample: &&Sample| {
+            sample.name == name
+                && labels
+                    .iter()
+                    .all(|(label, value)| sample.labels.get(*label).is_some_and(|own| own == value))
+        };
+        self.all.iter().filter(matches).collect()
+    }
+
+    /// The one sample of a metric that has these labels; `None` without, panics with several.
+    pub fn one(&self, name: &str, labels: &[(&str, &str)]) -> Option<&Sample> {
+        let found = self.of(name, labels);
+        assert!(
+            found.len() <= 1,
+            "{name} {labels:?} is not unique: {found:#?}"
+        );
+        found.first().copied()
+    }
+
+    /// The value of the one sample of a metric that has these labels.
+    pub fn value(&self, name: &str, labels: &[(&str, &str)]) -> Option<f64> {
+        self.one(name, labels).map(|sample| sample.value)
+    }
+}
+
+fn parse_sample(line: &str) -> Sample {
+    let name_end = line
+        .find(['{', ' '])
+        .unwrap_or_else(|| panic!("no value: {line:?}"));
+    let (name, mut rest) = line.split_at(name_end);
+    let mut labels = BTreeMap::new();
+    if let Some(inner) = rest.strip_prefix('{') {
+        rest = inner;
+        while !rest.starts_with('}') {
+            let (label, tail) = rest
+                .split_once("=\"")
+                .unwrap_or_else(|| panic!("bad: {line:?}"));
+            let mut value = String::new();
+            let mut characters = tail.chars();
+            loop {
+                match characters
+                    .next()
+                    .unwrap_or_else(|| panic!("open quote: {line:?}"))
+                {
+                    '"' => break,
+                    '\\' => value.push(match characters.next() {
+                        Some('n') => '\n',
+                        Some(other) => other,
+                        None => panic!("open escape: {line:?}"),
+                    }),
+                    other => value.push(other),
+                }
+            }
+            let twice = labels.insert(label.trim_start_matches(',').to_owned(), value);
+            assert_eq!(twice, None, "label twice: {line:?}");
+            rest = characters.as_str();
+        }
+        rest = &rest[1..];
+    }
+    let value = rest
+        .trim()
+        .parse()
+        .unwrap_or_else(|_| panic!("no number: {line:?}"));
+    Sample {
+        name: name.to_owned(),
+        labels,
+        value,
+    }
+}

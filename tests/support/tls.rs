@@ -1,0 +1,73 @@
+//! Certificates made on the spot, and the server's side of TLS.
+
+use std::sync::Arc;
+
+use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
+use rustls::{
+    ServerConfig,
+    pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer},
+};
+
+/// A server's certificate and what a client has to trust for it.
+pub struct Identity {
+    pub config: Arc<ServerConfig>,
+    /// PEM of the CA, or of the self-signed certificate itself.
+    pub trust: String,
+}
+
+fn server_config(chain: Vec<CertificateDer<'static>>, key: &KeyPair) -> Arc<ServerConfig> {
+    let key = PrivateKeyDer::from(PrivatePkcs8KeyDer::from(key.serialize_der()));
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    Arc::new(
+        ServerConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_no_client_auth()
+            .with_single_cert(chain, key)
+            .unwrap(),
+    )
+}
+
+fn params(name: &str) -> CertificateParams {
+    CertificateParams::new(vec![name.to_owned()]).unwrap()
+}
+
+/// A certificate for `name` that nobody else signed; `ca` makes it one that may sign, as
+/// `openssl req -x509` does.
+pub fn self_signed(name: &str, ca: bool) -> Identity {
+    let key = KeyPair::generate().unwrap();
+    let mut params = params(name);
+    if ca {
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    }
+    let certificate = params.self_signed(&key).unwrap();
+    Identity {
+        config: server_config(vec![certificate.der().clone()], &key),
+        trust: certificate.pem(),
+    }
+}
+
+/// A certificate for `name`, signed by a CA made for it.
+pub fn signed_by_ca(name: &str) -> Identity {
+    signed(params(name))
+}
+
+/// The same, but out of date.
+pub fn expired(name: &str) -> Identity {
+    let mut params = params(name);
+    params.not_before = rcgen::date_time_ymd(2020, 1, 1);
+    params.not_after = rcgen::date_time_ymd(2021, 1, 1);
+    signed(params)
+}
+
+fn signed(params: CertificateParams) -> Identity {
+    let mut ca = CertificateParams::new(Vec::new()).unwrap();
+    ca.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    let ca = CertifiedIssuer::self_signed(ca, KeyPair::generate().unwrap()).unwrap();
+    let key = KeyPair::generate().unwrap();
+    let certificate = params.signed_by(&key, &ca).unwrap();
+    Identity {
+        config: server_config(vec![certificate.der().clone()], &key),
+        trust: ca.pem(),
+    }
+}
