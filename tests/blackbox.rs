@@ -7,6 +7,8 @@
     missing_docs
 )]
 
+#[path = "blackbox/abuse.rs"]
+mod abuse;
 #[path = "blackbox/cli.rs"]
 mod cli;
 #[path = "blackbox/faults.rs"]
@@ -22,3 +24,5 @@ mod sessions;
 #[path = "blackbox/simulation.rs"]
 mod simulation;
 mod support;
+#[path = "blackbox/tls.rs"]
+mod tls;

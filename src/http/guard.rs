@@ -21,7 +21,8 @@ use log::warn;
 use super::{
     head::{Head, MAX_HEAD, Parsed, parse},
     inner::{Handlers, Inner},
-    ledger::{Hold, Ledger},
+    ledger::Hold,
+    scrapes::Scrapes,
 };
 use crate::{owner::Owner, threads};
 
@@ -40,8 +41,6 @@ const LINGER_BYTES: usize = 256 * 1024;
 const MAX_TURNED_AWAY: usize = 16;
 /// Pause after a failed `accept` (no file descriptors, mostly).
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
-/// Answers up to this size are not worth an entry in the ledger.
-const SMALL: usize = 64 * 1024;
 /// The answer is handed to the kernel in pieces of this size, to see whether the client takes them.
 const PIECE: usize = 64 * 1024;
 
@@ -50,16 +49,16 @@ pub struct Guard {
     listener: TcpListener,
     shared: Arc<Shared>,
     accept: JoinHandle<()>,
+    /// Ends when the last of `shared` is dropped.
+    writer: JoinHandle<()>,
     handlers: Handlers,
 }
 
 struct Shared {
-    inner: Inner,
-    ledger: Ledger,
+    inner: Arc<Inner>,
+    scrapes: Scrapes,
     connections: AtomicUsize,
     stopping: AtomicBool,
-    /// How long the last scrape was, plain and compressed: the room the next one will need.
-    expected: [AtomicUsize; 2],
 }
 
 impl Guard {
@@ -69,12 +68,13 @@ impl Guard {
     /// When a thread or a socket cannot be had.
     pub fn start(listener: TcpListener, owner: &Owner) -> io::Result<Self> {
         let (inner, handlers) = Inner::start(owner)?;
+        let inner = Arc::new(inner);
+        let (scrapes, writer) = Scrapes::start(Arc::clone(&inner), MAX_CONNECTIONS)?;
         let shared = Arc::new(Shared {
             inner,
-            ledger: Ledger::default(),
+            scrapes,
             connections: AtomicUsize::new(0),
             stopping: AtomicBool::new(false),
-            expected: [AtomicUsize::new(0), AtomicUsize::new(0)],
         });
         let (accepting, for_accept) = (listener.try_clone()?, Arc::clone(&shared));
         let accept = threads::spawn("accept", threads::SCRAPER_STACK, move || {
@@ -84,6 +84,7 @@ impl Guard {
             listener,
             shared,
             accept,
+            writer,
             handlers,
         })
     }
@@ -95,7 +96,7 @@ impl Guard {
         // A TcpListener has no `shutdown`, a stream has; both are a socket. It wakes `accept`.
         let _ = TcpStream::from(OwnedFd::from(self.listener)).shutdown(Shutdown::Both);
         let mut threads = self.handlers.stop();
-        threads.push(self.accept);
+        threads.extend([self.accept, self.writer]);
         threads
     }
 }
@@ -210,26 +211,16 @@ fn read_head(mut stream: &TcpStream) -> io::Result<Request> {
 }
 
 fn answer(stream: &TcpStream, head: &Head, shared: &Shared) -> io::Result<()> {
-    let expected = &shared.expected[usize::from(head.gzip)];
-    let hold = if head.path == "/metrics" && head.method == "GET" {
-        let room = expected.load(Ordering::Relaxed);
-        match shared.ledger.reserve(room, stream) {
-            Some(hold) => Some(hold),
-            None => return send(stream, &status_answer(503, "too many slow clients\n"), None),
-        }
-    } else {
-        None
-    };
-    let answer = shared.inner.ask(head)?;
-    if let Some(hold) = &hold {
-        expected.store(answer.bytes.len(), Ordering::Relaxed);
-        hold.resize(answer.bytes.len());
+    if head.path != "/metrics" || head.method != "GET" {
+        return send(stream, &shared.inner.ask(head)?, None);
     }
-    let hold = hold.filter(|_| answer.bytes.len() > SMALL);
-    send(stream, &answer.bytes, hold.as_ref())
+    match shared.scrapes.get(head.gzip, stream) {
+        Ok(hold) => send(stream, hold.bytes(), Some(&hold)),
+        Err(_) => send(stream, &status_answer(503, "busy\n"), None),
+    }
 }
 
-fn send(mut stream: &TcpStream, bytes: &[u8], hold: Option<&Hold<'_>>) -> io::Result<()> {
+fn send(mut stream: &TcpStream, bytes: &[u8], hold: Option<&Hold>) -> io::Result<()> {
     let deadline = Instant::now() + ANSWER_TIMEOUT;
     for piece in bytes.chunks(PIECE) {
         let mut rest = piece;

@@ -25,18 +25,11 @@ use tiny_http::Server;
 use super::{head::Head, routes};
 use crate::{owner::Owner, threads};
 
-/// So many requests are answered at a time. Answering takes milliseconds; what takes long is
-/// clients, and those wait on the guard's side.
+/// So many requests are answered at a time: a scrape and something else. Answering takes
+/// milliseconds; what takes long is clients, and those wait on the guard's side.
 const CONNECTIONS: usize = 2;
 /// An answer takes at most twice the owner's time limit; beyond that something is broken.
 const TIMEOUT: Duration = Duration::from_secs(5);
-
-/// An answer of tiny_http, head and body.
-#[derive(Debug)]
-pub struct Answer {
-    /// The bytes, ready to be sent.
-    pub bytes: Vec<u8>,
-}
 
 /// The way to tiny_http.
 #[derive(Debug)]
@@ -105,7 +98,7 @@ impl Inner {
     ///
     /// # Errors
     /// When no answer comes in time.
-    pub fn ask(&self, head: &Head) -> io::Result<Answer> {
+    pub fn ask(&self, head: &Head) -> io::Result<Vec<u8>> {
         let mut stream = self
             .idle
             .recv_timeout(TIMEOUT)
@@ -144,7 +137,7 @@ fn handle(server: &Server, owner: &Owner, stopping: &AtomicBool) {
 }
 
 /// Sends one request and reads its answer; the connection stays open.
-fn exchange(stream: &mut UnixStream, method: &str, path: &str, gzip: bool) -> io::Result<Answer> {
+fn exchange(stream: &mut UnixStream, method: &str, path: &str, gzip: bool) -> io::Result<Vec<u8>> {
     let accept = if gzip {
         "Accept-Encoding: gzip\r\n"
     } else {
@@ -193,5 +186,5 @@ fn exchange(stream: &mut UnixStream, method: &str, path: &str, gzip: bool) -> io
     bytes.splice(line_end..line_end, close.iter().copied());
     bytes.resize(close.len() + body, 0);
     stream.read_exact(&mut bytes[close.len() + read..])?;
-    Ok(Answer { bytes })
+    Ok(bytes)
 }

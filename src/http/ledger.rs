@@ -1,26 +1,29 @@
-//! The memory of answers that clients are slow to take.
+//! The memory of scrapes that clients are slow to take.
 //!
 //! A scrape of a large server is some megabytes, and a client that asks for it and never reads
 //! holds them until its time is up. Twenty such clients must not make the exporter twenty times as
-//! large. So all answers together may take [`BUDGET`]; when one more does not fit, the client that
-//! has not moved for longest is cut off, provided that it stands still.
+//! large. So all pages that are held together may take [`BUDGET`]; when one more does not fit, the
+//! client that has not moved for longest is cut off, provided that it stands still.
 
 use std::{
     net::{Shutdown, TcpStream},
-    sync::{Condvar, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
 
-/// What all held answers may take together, in bytes. One larger answer is held alone.
-const BUDGET: usize = 6 * 1024 * 1024;
+/// An answer of tiny_http, head and body, ready to be sent; clients may share it.
+pub type Page = Arc<Vec<u8>>;
+
+/// What all held pages may take together, in bytes. One larger page is held alone.
+const BUDGET: usize = 5 * 1024 * 1024;
 /// A client that has taken nothing for so long stands still.
-const STALLED: Duration = Duration::from_millis(40);
-/// How often a waiting answer looks whether somebody stands still by now.
+const STALLED: Duration = Duration::from_millis(80);
+/// How often a page that waits looks whether somebody stands still by now.
 const LOOK_AGAIN: Duration = Duration::from_millis(10);
-/// For so long an answer waits for room; all the others would have to be moving.
+/// For so long a page waits for room; all the others would have to be moving.
 const MAX_WAIT: Duration = Duration::from_secs(2);
 
-/// The answers that are held.
+/// The pages that are held.
 #[derive(Debug, Default)]
 pub struct Ledger {
     // Never held across I/O.
@@ -37,17 +40,31 @@ struct Books {
 #[derive(Debug)]
 struct Holder {
     id: u64,
-    bytes: usize,
+    page: Page,
+    /// When the client last took some of it.
     moved: Instant,
     /// To cut the client off.
     socket: TcpStream,
 }
 
-/// Room for one answer; dropping it gives the room back.
+impl Books {
+    /// Bytes that are held; a page that is shared counts once.
+    fn held(&self) -> usize {
+        let distinct = self.holders.iter().enumerate().filter(|(index, holder)| {
+            !self.holders[..*index]
+                .iter()
+                .any(|before| Arc::ptr_eq(&before.page, &holder.page))
+        });
+        distinct.map(|(_, holder)| holder.page.len()).sum()
+    }
+}
+
+/// A page on its way to a client; dropping it closes the entry.
 #[derive(Debug)]
-pub struct Hold<'a> {
-    ledger: &'a Ledger,
+pub struct Hold {
+    ledger: Arc<Ledger>,
     id: u64,
+    page: Page,
 }
 
 impl Ledger {
@@ -56,31 +73,21 @@ impl Ledger {
         self.books.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Makes room for an answer of some `bytes` to the client at `socket`.
-    pub fn reserve(&self, bytes: usize, socket: &TcpStream) -> Option<Hold<'_>> {
-        let socket = socket.try_clone().ok()?;
+    /// Makes room for a page of some `bytes`; false when there is none for too long.
+    pub fn make_room(&self, bytes: usize) -> bool {
         let give_up = Instant::now() + MAX_WAIT;
         let mut books = self.books();
         loop {
             let now = Instant::now();
-            let held: usize = books.holders.iter().map(|holder| holder.bytes).sum();
-            if books.holders.is_empty() || held + bytes <= BUDGET {
-                let id = books.next;
-                books.next += 1;
-                books.holders.push(Holder {
-                    id,
-                    bytes,
-                    moved: now,
-                    socket,
-                });
-                return Some(Hold { ledger: self, id });
+            if books.holders.is_empty() || books.held() + bytes <= BUDGET {
+                return true;
             }
             if now > give_up {
-                return None;
+                return false;
             }
-            let slowest = books.holders.iter_mut().min_by_key(|holder| holder.moved);
+            let slowest = books.holders.iter().min_by_key(|holder| holder.moved);
             if let Some(holder) = slowest.filter(|holder| now >= holder.moved + STALLED) {
-                // Its thread wakes from the write and drops its hold. An error means it has.
+                // Its thread wakes from the write and closes the entry. An error means it has.
                 let _ = holder.socket.shutdown(Shutdown::Both);
             }
             books = self
@@ -90,28 +97,44 @@ impl Ledger {
                 .0;
         }
     }
-}
 
-impl Hold<'_> {
-    fn change(&self, change: impl FnOnce(&mut Holder)) {
-        let mut books = self.ledger.books();
-        if let Some(holder) = books.holders.iter_mut().find(|holder| holder.id == self.id) {
-            change(holder);
+    /// Enters that `page` is on its way to the client at `socket`.
+    pub fn enter(self: &Arc<Self>, page: &Page, socket: TcpStream) -> Hold {
+        let mut books = self.books();
+        let id = books.next;
+        books.next += 1;
+        let (held, moved) = (Arc::clone(page), Instant::now());
+        books.holders.push(Holder {
+            id,
+            page: held,
+            moved,
+            socket,
+        });
+        Hold {
+            ledger: Arc::clone(self),
+            id,
+            page: Arc::clone(page),
         }
     }
+}
 
-    /// The answer takes `bytes` after all.
-    pub fn resize(&self, bytes: usize) {
-        self.change(|holder| holder.bytes = bytes);
+impl Hold {
+    /// The page's bytes.
+    #[must_use]
+    pub fn bytes(&self) -> &[u8] {
+        &self.page
     }
 
     /// The client took some of it.
     pub fn moved(&self) {
-        self.change(|holder| holder.moved = Instant::now());
+        let mut books = self.ledger.books();
+        if let Some(holder) = books.holders.iter_mut().find(|holder| holder.id == self.id) {
+            holder.moved = Instant::now();
+        }
     }
 }
 
-impl Drop for Hold<'_> {
+impl Drop for Hold {
     fn drop(&mut self) {
         self.ledger
             .books()
@@ -123,7 +146,7 @@ impl Drop for Hold<'_> {
 
 #[cfg(test)]
 mod tests {
-    use std::net::TcpListener;
+    use std::{io::Read, net::TcpListener};
 
     use super::*;
 
@@ -135,32 +158,34 @@ mod tests {
 
     #[test]
     fn the_client_that_stands_still_makes_room() {
-        let ledger = Ledger::default();
+        let ledger = Arc::new(Ledger::default());
         let (mut client, server) = socket();
-        let (_other, moving) = socket();
         std::thread::scope(|scope| {
             scope.spawn(|| {
-                let _hold = ledger.reserve(BUDGET - 10, &server).unwrap();
+                let page = Page::new(vec![0; BUDGET - 10]);
+                let _hold = ledger.enter(&page, server.try_clone().unwrap());
                 // Stands still until it is cut off.
-                let mut byte = [0];
-                std::io::Read::read(&mut &server, &mut byte).unwrap();
+                (&server).read_exact(&mut [0]).unwrap_err();
             });
             while ledger.books().holders.is_empty() {
                 std::thread::yield_now();
             }
-            let begun = Instant::now();
-            assert!(ledger.reserve(100, &moving).is_some());
-            assert!(begun.elapsed() < Duration::from_secs(1));
+            assert!(ledger.make_room(100));
         });
-        let mut byte = [0];
-        assert_eq!(std::io::Read::read(&mut client, &mut byte).unwrap(), 0);
+        assert_eq!(client.read(&mut [0]).unwrap(), 0, "it was cut off");
         assert!(ledger.books().holders.is_empty());
     }
 
     #[test]
-    fn an_answer_larger_than_the_budget_is_held_alone() {
-        let ledger = Ledger::default();
+    fn a_shared_page_counts_once_and_one_larger_than_the_budget_is_held_alone() {
+        let ledger = Arc::new(Ledger::default());
+        assert!(ledger.make_room(2 * BUDGET));
+        let page = Page::new(vec![0; BUDGET / 2]);
         let (_client, server) = socket();
-        assert!(ledger.reserve(2 * BUDGET, &server).is_some());
+        let _holds: Vec<_> = (0..9)
+            .map(|_| ledger.enter(&page, server.try_clone().unwrap()))
+            .collect();
+        assert_eq!(ledger.books().held(), BUDGET / 2);
+        assert!(ledger.make_room(BUDGET / 2));
     }
 }

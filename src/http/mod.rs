@@ -9,7 +9,8 @@
 //! |---|---|
 //! | `guard` | connections: accept, deadlines, 503 when there are too many |
 //! | `head` | the head of a request, read out of a buffer |
-//! | `ledger` | the memory of answers that clients are slow to take |
+//! | `scrapes` | one scrape at a time, shared by those who wait for it |
+//! | `ledger` | the memory of scrapes that clients are slow to take |
 //! | `inner` | tiny_http and the private connections to it |
 //! | `routes` | what is answered |
 
@@ -18,5 +19,6 @@ pub mod head;
 mod inner;
 mod ledger;
 mod routes;
+mod scrapes;
 
 pub use guard::Guard;

@@ -502,6 +502,13 @@ fn read_head(connection: &mut Box<dyn Connection>) -> io::Result<Option<String>>
         if connection.read(&mut byte)? == 0 || head.len() > 16_384 {
             return Ok(None);
         }
+        if head.is_empty() && !byte[0].is_ascii_alphabetic() {
+            // TLS, spoken to a port that speaks plain HTTP.
+            connection.write_all(
+                b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\nConnection: close\r\n\r\n",
+            )?;
+            return Ok(None);
+        }
         head.push(byte[0]);
     }
     Ok(Some(String::from_utf8_lossy(&head).into_owned()))

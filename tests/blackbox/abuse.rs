@@ -1,0 +1,322 @@
+//! The metrics server against clients that are slow, hostile or many.
+
+use std::{
+    io::{Read, Write},
+    net::{SocketAddr, TcpStream},
+    time::{Duration, Instant},
+};
+
+use crate::support::{
+    exporter::{Answer, Exporter, Setup, request, wait},
+    fake_plex::FakePlex,
+    payloads::movie,
+};
+
+/// Hostile clients may delay another's scrape by so much (and the scrape itself takes a moment).
+const DELAY: Duration = Duration::from_millis(100);
+
+/// An exporter of so many sessions, and how much memory (kB) and how many threads it has at rest.
+fn started(plex: &FakePlex, sessions: u64) -> (Exporter, u64, u64) {
+    plex.world().sessions = (1..=sessions)
+        .map(|key| movie(key, 101, &format!("Film {key}")))
+        .collect();
+    let exporter = Setup::new(&plex.url()).env("LOG_LEVEL", "info").start();
+    exporter.until_value("plex_active_sessions", &[], sessions as f64);
+    for _ in 0..5 {
+        exporter.page();
+    }
+    settle(&exporter);
+    let (memory, threads) = (
+        exporter.proc_status("VmRSS"),
+        exporter.proc_status("Threads"),
+    );
+    (exporter, memory, threads)
+}
+
+/// Waits until no connection is served any more.
+fn settle(exporter: &Exporter) {
+    let tasks = || {
+        std::fs::read_dir(format!("/proc/{}/task", exporter.child.id()))
+            .unwrap()
+            .filter_map(|task| std::fs::read_to_string(task.ok()?.path().join("comm")).ok())
+            .filter(|name| name.trim() == "scraper")
+            .count()
+    };
+    wait(
+        Duration::from_secs(25),
+        || (tasks() == 0).then_some(()),
+        || format!("{} scraper threads", tasks()),
+    );
+}
+
+fn open(address: SocketAddr, bytes: &[u8]) -> TcpStream {
+    let mut stream = TcpStream::connect_timeout(&address, Duration::from_secs(5)).unwrap();
+    stream
+        .set_read_timeout(Some(Duration::from_secs(15)))
+        .unwrap();
+    // What was sent to a connection that was turned away may come back as a reset.
+    let _ = stream.write_all(bytes);
+    stream
+}
+
+fn status(mut stream: TcpStream) -> Option<u16> {
+    let mut bytes = Vec::new();
+    let _ = stream.read_to_end(&mut bytes);
+    (!bytes.is_empty()).then(|| Answer::parse(&bytes).status)
+}
+
+/// A scrape by an honest client, and that it was quick.
+fn scrape_in_time(exporter: &Exporter, usual: Duration) {
+    let begun = Instant::now();
+    assert_eq!(exporter.get("/metrics").status, 200);
+    assert!(begun.elapsed() < usual + DELAY, "{:?}", begun.elapsed());
+}
+
+fn usual(exporter: &Exporter) -> Duration {
+    (0..5)
+        .map(|_| {
+            let begun = Instant::now();
+            exporter.page();
+            begun.elapsed()
+        })
+        .max()
+        .unwrap()
+}
+
+/// Growth in kB that is tolerated under attack: 12 MB.
+const GROWTH: u64 = 12 * 1024;
+
+fn as_before(exporter: &Exporter, memory: u64, threads: u64) {
+    settle(exporter);
+    // tiny_http's spare threads may have gone in the meantime.
+    assert!(exporter.proc_status("Threads") <= threads);
+    let now = exporter.proc_status("VmRSS");
+    assert!(now < memory + GROWTH, "{now} kB after {memory} kB");
+    exporter.page();
+}
+
+#[test]
+fn a_head_too_long_is_431_and_one_too_slow_is_408() {
+    let plex = FakePlex::default();
+    let (exporter, ..) = started(&plex, 0);
+    let long = format!("GET /metrics HTTP/1.1\r\nX: {}\r\n\r\n", "a".repeat(9_000));
+    assert_eq!(exporter.send(&long).status, 431);
+    let many: String = (0..1_000).map(|field| format!("X{field}: y\r\n")).collect();
+    assert_eq!(
+        exporter
+            .send(&format!("GET / HTTP/1.1\r\n{many}\r\n"))
+            .status,
+        431
+    );
+    let fits = format!("GET /health HTTP/1.1\r\nX: {}\r\n\r\n", "a".repeat(8_000));
+    assert_eq!(exporter.send(&fits).status, 200);
+    for begun_with in ["", "GET /metrics HTTP/1.1\r\nHost: x\r\n"] {
+        let begun = Instant::now();
+        let stream = open(exporter.address, begun_with.as_bytes());
+        assert_eq!(status(stream), Some(408));
+        let took = begun.elapsed().as_secs_f64();
+        assert!((4.5..7.0).contains(&took), "{took}");
+    }
+}
+
+#[test]
+fn rubbish_is_answered_with_400_or_not_at_all() {
+    let plex = FakePlex::default();
+    let (exporter, memory, threads) = started(&plex, 0);
+    for text in [
+        "GET /m\u{e9}trics HTTP/1.1\r\n\r\n",
+        "nonsense\r\n\r\n",
+        "GET / HTTP/7.3\r\n\r\n",
+    ] {
+        assert_eq!(exporter.send(text).status, 400, "{text:?}");
+    }
+    assert_eq!(
+        exporter.send("GET /health HTTP/1.1\nHost: x\n\n").status,
+        200,
+        "bare line feeds"
+    );
+    // Reproducible rubbish of every length.
+    let mut noise = 12_345_u32;
+    for length in 0..200 {
+        let bytes: Vec<u8> = (0..length * 7)
+            .map(|_| {
+                noise = noise.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+                noise.to_be_bytes()[0]
+            })
+            .collect();
+        let stream = open(exporter.address, &bytes);
+        let _ = stream.shutdown(std::net::Shutdown::Write);
+        let status = status(stream);
+        assert!(matches!(status, None | Some(400 | 431)), "{status:?}");
+    }
+    as_before(&exporter, memory, threads);
+}
+
+#[test]
+fn a_body_that_is_announced_and_not_sent_keeps_nobody_waiting() {
+    let plex = FakePlex::default();
+    let (exporter, ..) = started(&plex, 0);
+    for head in [
+        "GET /health HTTP/1.1\r\nContent-Length: 1000\r\n\r\n",
+        "GET /health HTTP/1.1\r\nTransfer-Encoding: chunked\r\nExpect: 100-continue\r\n\r\n",
+    ] {
+        let begun = Instant::now();
+        assert_eq!(exporter.send(head).status, 200);
+        assert!(begun.elapsed() < Duration::from_secs(2));
+    }
+}
+
+#[test]
+fn three_hundred_half_sent_requests_cost_64_threads_and_no_scrape() {
+    let plex = FakePlex::default();
+    let (exporter, memory, threads) = started(&plex, 10);
+    let half: Vec<TcpStream> = (0..300)
+        .map(|_| open(exporter.address, b"GET /metrics HTTP/1.1\r\nHost: x"))
+        .collect();
+    // All places are taken: the next is told so at once.
+    let begun = Instant::now();
+    let answer =
+        Answer::parse(&request(exporter.address, b"GET /metrics HTTP/1.1\r\n\r\n").unwrap());
+    assert_eq!(answer.status, 503);
+    assert!(begun.elapsed() < Duration::from_secs(1));
+    assert!(
+        exporter.proc_status("Threads") < 100,
+        "{}",
+        exporter.proc_status("Threads")
+    );
+    assert!(exporter.proc_status("VmRSS") < memory + GROWTH);
+    let told: Vec<_> = half.into_iter().map(status).collect();
+    let count = |wanted: Option<u16>| told.iter().filter(|status| **status == wanted).count();
+    assert_eq!(count(Some(408)), 64, "{told:?}");
+    assert!(count(Some(503)) > 0);
+    as_before(&exporter, memory, threads);
+}
+
+#[test]
+fn a_hundred_thousand_pipelined_requests_get_one_answer() {
+    let plex = FakePlex::default();
+    let (exporter, memory, threads) = started(&plex, 10);
+    let mut stream = open(exporter.address, b"");
+    let mut sender = stream.try_clone().unwrap();
+    let flood = std::thread::spawn(move || {
+        let requests = b"GET /health HTTP/1.1\r\nHost: x\r\n\r\n".repeat(1_000);
+        for _ in 0..100 {
+            if sender.write_all(&requests).is_err() {
+                break;
+            }
+        }
+    });
+    let usual = usual(&exporter);
+    scrape_in_time(&exporter, usual);
+    let mut bytes = Vec::new();
+    let _ = stream.read_to_end(&mut bytes);
+    drop(stream);
+    flood.join().unwrap();
+    let answers = String::from_utf8_lossy(&bytes)
+        .matches("HTTP/1.1 200")
+        .count();
+    assert!(answers <= 1, "{answers} answers");
+    as_before(&exporter, memory, threads);
+}
+
+#[test]
+fn a_header_that_never_ends_is_cut_off() {
+    let plex = FakePlex::default();
+    let (exporter, memory, threads) = started(&plex, 0);
+    let mut stream = open(exporter.address, b"GET / HTTP/1.1\r\nX: ");
+    let flood = vec![b'a'; 64 * 1024];
+    let sent = (0..4_096)
+        .take_while(|_| stream.write_all(&flood).is_ok())
+        .count();
+    assert!(sent < 4_096, "256 MB were taken");
+    as_before(&exporter, memory, threads);
+}
+
+#[test]
+fn clients_that_never_read_hold_neither_memory_nor_others() {
+    let plex = FakePlex::default();
+    let (exporter, memory, threads) = started(&plex, 1_600);
+    assert!(
+        exporter.page().len() > 2_000_000,
+        "{}",
+        exporter.page().len()
+    );
+    let usual = usual(&exporter);
+    let stuck: Vec<TcpStream> = (0..20)
+        .map(|_| {
+            open(
+                exporter.address,
+                b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n",
+            )
+        })
+        .collect();
+    for _ in 0..10 {
+        scrape_in_time(&exporter, usual);
+    }
+    assert!(exporter.proc_status("Threads") < 100);
+    let now = exporter.proc_status("VmRSS");
+    assert!(now < memory + GROWTH, "{now} kB after {memory} kB");
+    let begun = Instant::now();
+    settle(&exporter);
+    assert!(
+        begun.elapsed() < Duration::from_secs(12),
+        "{:?}",
+        begun.elapsed()
+    );
+    drop(stuck);
+    as_before(&exporter, memory, threads);
+}
+
+#[test]
+fn many_honest_clients_at_once_all_get_the_whole_page() {
+    let plex = FakePlex::default();
+    let (exporter, memory, threads) = started(&plex, 300);
+    std::thread::scope(|scope| {
+        for _ in 0..30 {
+            scope.spawn(|| {
+                let answer = exporter.get("/metrics");
+                assert_eq!(answer.status, 200);
+                let length: usize = answer.header("Content-Length").unwrap().parse().unwrap();
+                assert_eq!(answer.body.len(), length);
+            });
+        }
+    });
+    as_before(&exporter, memory, threads);
+}
+
+#[test]
+fn without_file_descriptors_it_waits_and_serves_again() {
+    let plex = FakePlex::default();
+    let exporter = Setup::new(&plex.url())
+        .env("LOG_LEVEL", "info")
+        .under("prlimit", &["--nofile=48"])
+        .start();
+    exporter.until_value("plex_up", &[], 1.0);
+    let crowd: Vec<_> = (0..200)
+        .filter_map(|_| TcpStream::connect_timeout(&exporter.address, Duration::from_secs(1)).ok())
+        .collect();
+    exporter.wait_for_log("cannot accept connections");
+    drop(crowd);
+    let begun = Instant::now();
+    wait(
+        Duration::from_secs(15),
+        || {
+            request(exporter.address, b"GET /metrics HTTP/1.1\r\n\r\n")
+                .ok()
+                .filter(|bytes| bytes.starts_with(b"HTTP/1.1 200"))
+        },
+        || format!("{:?}", begun.elapsed()),
+    );
+    exporter.until_value("plex_up", &[], 1.0);
+}
+
+#[test]
+fn while_the_owner_is_busy_a_scrape_is_answered_in_bounded_time() {
+    let plex = FakePlex::default();
+    let (exporter, ..) = started(&plex, 0);
+    exporter.signal("STOP");
+    let stream = open(exporter.address, b"GET /health HTTP/1.1\r\n\r\n");
+    exporter.signal("CONT");
+    assert!(matches!(status(stream), Some(200 | 503)));
+    assert_eq!(exporter.get("/health").status, 200);
+}
