@@ -11,10 +11,37 @@ pub enum Command {
     Run,
     /// Say whether the running exporter is healthy.
     Health,
+    /// Try everything the exporter needs, for a person to read.
+    Check,
+    /// Write a file that is built into the binary.
+    Print(Artefact),
     /// Print the version.
     Version,
     /// Print the usage.
     Help,
+}
+
+/// A file built into the binary.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Artefact {
+    /// The Grafana dashboard.
+    Dashboard,
+    /// The Prometheus alert rules.
+    Alerts,
+    /// The systemd service.
+    SystemdUnit,
+}
+
+impl Artefact {
+    /// The file's text.
+    #[must_use]
+    pub fn text(self) -> &'static str {
+        match self {
+            Self::Dashboard => include_str!("../dashboard.json"),
+            Self::Alerts => include_str!("artefacts/alerts.yml"),
+            Self::SystemdUnit => include_str!("artefacts/plex-exporter.service"),
+        }
+    }
 }
 
 /// Reads the arguments that follow the program's name.
@@ -30,8 +57,13 @@ pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Command, S
     match words[..] {
         [] => Ok(Command::Run),
         ["health"] => Ok(Command::Health),
+        ["check"] => Ok(Command::Check),
+        ["print", "dashboard"] => Ok(Command::Print(Artefact::Dashboard)),
+        ["print", "alerts"] => Ok(Command::Print(Artefact::Alerts)),
+        ["print", "systemd-unit"] => Ok(Command::Print(Artefact::SystemdUnit)),
         ["--version" | "-V"] => Ok(Command::Version),
         ["--help" | "-h"] => Ok(Command::Help),
+        ["print"] => Err("`print` needs one of dashboard, alerts, systemd-unit".to_owned()),
         _ => Err(format!(
             "arguments not understood: {}",
             words.join(" ").escape_debug()
@@ -59,6 +91,8 @@ pub fn usage() -> String {
          Usage:\n\
          \x20 plex-exporter                export metrics\n\
          \x20 plex-exporter health         exit 0 when the running exporter is healthy\n\
+         \x20 plex-exporter check          try everything the exporter needs and explain\n\
+         \x20 plex-exporter print FILE     write dashboard, alerts or systemd-unit to standard output\n\
          \x20 plex-exporter --version\n\
          \x20 plex-exporter --help\n\
          \n\
@@ -92,7 +126,17 @@ mod tests {
     fn every_command_is_understood_and_nothing_else() {
         assert_eq!(parse_words(&[]), Ok(Command::Run));
         assert_eq!(parse_words(&["health"]), Ok(Command::Health));
-        for wrong in [&["helth"][..], &["health", "x"], &["--verbose"]] {
+        assert_eq!(
+            parse_words(&["print", "alerts"]),
+            Ok(Command::Print(Artefact::Alerts))
+        );
+        for wrong in [
+            &["helth"][..],
+            &["health", "x"],
+            &["print"],
+            &["print", "x"],
+            &["--verbose"],
+        ] {
             assert!(parse_words(wrong).is_err(), "{wrong:?}");
         }
     }

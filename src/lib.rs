@@ -24,6 +24,8 @@
 //! | [`owner`] | the loop that holds the state |
 //! | [`http`] | the metrics server |
 //! | [`health`] | the health marker and its probe |
+//! | [`check`] | the `check` command |
+//! | [`systemd`] | readiness and watchdog, told to systemd |
 //!
 //! # Invariants
 //!
@@ -37,6 +39,7 @@
 //! - The token lives in one [`secret::Secret`], whose `Debug` is redacted.
 
 pub mod build_info;
+pub mod check;
 pub mod cli;
 pub mod clock;
 pub mod config;
@@ -54,6 +57,7 @@ pub mod poller;
 pub mod secret;
 pub mod server_url;
 pub mod state;
+pub mod systemd;
 pub mod threads;
 pub mod tls;
 
@@ -68,7 +72,7 @@ use signal_hook::{
 
 use crate::{
     clock::Now, config::Config, health::Marker, net::Dialer, owner::Owner, plex::client::Client,
-    poller::Poller, state::State,
+    poller::Poller, state::State, systemd::Systemd,
 };
 
 /// Threads get so long to end; one that hangs in a request is left behind.
@@ -136,7 +140,18 @@ pub fn run(config: &Config) -> Result<(), RunError> {
     )?);
 
     let state = State::new(config.hide, Now::read());
-    let signal = owner::run(state, &poller, &mut marker, &received, &questions, &stop);
+    let mut systemd = Systemd::from_env();
+    systemd.ready();
+    let signal = owner::run(
+        state,
+        &poller,
+        &mut marker,
+        &mut systemd,
+        &received,
+        &questions,
+        &stop,
+    );
+    systemd.stopping();
     info!("{}, ending", signal.unwrap_or("all threads are gone"));
 
     drop(marker);

@@ -3,7 +3,7 @@
 use std::{env, io::Write as _, process::ExitCode};
 
 use plex_exporter::{
-    RunError,
+    RunError, check,
     cli::{self, Command},
     config::{Config, ConfigError, ProbeConfig},
     health, logging,
@@ -18,6 +18,8 @@ fn main() -> ExitCode {
     match cli::parse(env::args_os().skip(1)) {
         Ok(Command::Run) => run(),
         Ok(Command::Health) => health(),
+        Ok(Command::Check) => check(),
+        Ok(Command::Print(artefact)) => print(artefact.text()),
         Ok(Command::Version) => print(&format!("{}\n", cli::version())),
         Ok(Command::Help) => print(&cli::usage()),
         Err(mistake) => fail(USAGE, &format!("{mistake}\n\n{}", cli::usage())),
@@ -34,6 +36,15 @@ fn run() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error @ RunError::Config(_)) => fail(USAGE, &error.to_string()),
         Err(error) => fail(FAILURE, &error.to_string()),
+    }
+}
+
+fn check() -> ExitCode {
+    let config = Config::from_env(&|name| env::var_os(name));
+    match check::run(config, std::io::stdout()) {
+        Ok(true) => ExitCode::SUCCESS,
+        // A closed pipe is nobody's mistake, but then nobody has read that all is well.
+        Ok(false) | Err(_) => ExitCode::from(FAILURE),
     }
 }
 

@@ -74,7 +74,7 @@ fn listen(mut socket: Socket, events: &Sender<Event>, stop: &Receiver<()>) -> Op
                 };
                 events.send(Event::Notification(notification)).ok()?;
             }
-            Ok(Received::Nothing) => {}
+            Ok(Received::Pong | Received::Nothing) => {}
             Err(error) => return Some(error),
         }
         if stop.try_recv() == Err(crossbeam_channel::TryRecvError::Disconnected) {

@@ -13,6 +13,7 @@ use crate::{
     plex::{error::PlexError, request::Fetch},
     poller::Poller,
     state::State,
+    systemd::Systemd,
 };
 
 /// How long anybody waits for the owner to answer.
@@ -79,18 +80,22 @@ pub fn run<T>(
     mut state: State,
     poller: &Poller,
     marker: &mut Marker,
+    systemd: &mut Systemd,
     events: &Receiver<Event>,
     questions: &Receiver<Question>,
     stop: &Receiver<T>,
 ) -> Option<T> {
     let mut page_length = 0;
+    let idle = systemd
+        .patience()
+        .map_or(IDLE, |patience| patience.min(IDLE));
     let fetches = state.tick(Now::read());
     carry_out(fetches, &mut state, poller);
     loop {
-        let wait = state.next_deadline().map_or(IDLE, |deadline| {
+        let wait = state.next_deadline().map_or(idle, |deadline| {
             deadline
                 .saturating_duration_since(Now::read().mono)
-                .min(IDLE)
+                .min(idle)
         });
         let fetches = select! {
             recv(events) -> event => match event {
@@ -117,6 +122,7 @@ pub fn run<T>(
             default(wait) => state.tick(Now::read()),
         };
         carry_out(fetches, &mut state, poller);
+        systemd.alive(Now::read().mono);
         if state.server.is_some() {
             marker.write();
         }

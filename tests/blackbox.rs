@@ -9,6 +9,10 @@
 
 #[path = "blackbox/abuse.rs"]
 mod abuse;
+#[path = "blackbox/artefacts.rs"]
+mod artefacts;
+#[path = "blackbox/check.rs"]
+mod check;
 #[path = "blackbox/cli.rs"]
 mod cli;
 #[path = "blackbox/faults.rs"]

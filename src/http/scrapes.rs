@@ -51,17 +51,15 @@ impl Scrapes {
     /// # Errors
     /// When there is none in time, for want of memory or because the owner is silent.
     pub fn get(&self, gzip: bool, socket: &TcpStream) -> io::Result<Hold> {
-        let late = |_| io::Error::from(io::ErrorKind::TimedOut);
+        let late = || io::Error::from(io::ErrorKind::TimedOut);
         let (reply, answer) = bounded(1);
         let wanted = Wanted {
             gzip,
             socket: socket.try_clone()?,
             reply,
         };
-        self.wanted
-            .send_timeout(wanted, TURN)
-            .map_err(|_| late(()))?;
-        answer.recv_timeout(TURN).map_err(|_| late(()))
+        self.wanted.send_timeout(wanted, TURN).map_err(|_| late())?;
+        answer.recv_timeout(TURN).map_err(|_| late())
     }
 }
 

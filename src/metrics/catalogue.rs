@@ -149,6 +149,8 @@ catalogue! {
         "Transcoding speed in multiples of real time.");
     TRANSCODE_THROTTLED = gauge("plex_transcode_throttled", &["session"],
         "1 when the transcoder pauses because it is ahead of the client, else 0.");
+    TRANSCODE_HARDWARE_REQUESTED = gauge("plex_transcode_hardware_requested", &["session"],
+        "1 when hardware was asked for, whether or not it is used, else 0.");
     BUILD_INFO = own("plex_exporter_build_info", Kind::Gauge,
         &["version", "revision", "rustversion"], "What the exporter was built from; always 1.");
     REQUESTS = own("plex_exporter_plex_requests_total", Kind::Counter, &["endpoint"],

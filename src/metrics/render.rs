@@ -190,6 +190,13 @@ fn transcodes(page: &mut Page, state: &State) {
             Some((&*labels.session, flag(throttled)))
         }),
     );
+    page.kept(
+        &c::TRANSCODE_HARDWARE_REQUESTED,
+        live(state, |play, labels| {
+            let requested = play.transcode.as_ref()?.transcode_hw_requested.get()?;
+            Some((&*labels.session, flag(requested)))
+        }),
+    );
 }
 
 /// One sample for every live play for which there is one.

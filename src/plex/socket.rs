@@ -47,7 +47,9 @@ pub struct Socket {
 pub enum Received {
     /// The text of a frame.
     Text(String),
-    /// A ping, a pong, or nothing until the limit.
+    /// The answer to a ping.
+    Pong,
+    /// A ping, or nothing until the limit.
     Nothing,
 }
 
@@ -109,6 +111,7 @@ impl Socket {
                 self.pinged = None;
                 match message {
                     Message::Text(text) => Ok(Received::Text(text.as_str().to_owned())),
+                    Message::Pong(_) => Ok(Received::Pong),
                     Message::Close(_) => Err(closed()),
                     _ => Ok(Received::Nothing),
                 }

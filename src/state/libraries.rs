@@ -238,7 +238,8 @@ fn is_about_the_query(error: &PlexError) -> bool {
 
 /// The library entries of Plex's own provider. `None` when the answer does not tell: a server that
 /// is starting lists nothing, and that does not mean that everything was deleted.
-fn libraries_in(providers: &Providers) -> Option<Vec<(Id, &crate::plex::wire::Directory)>> {
+#[must_use]
+pub fn libraries_in(providers: &Providers) -> Option<Vec<(Id, &crate::plex::wire::Directory)>> {
     const KINDS: [&str; 5] = ["movie", "show", "artist", "photo", "homevideo"];
     let own = providers
         .providers

@@ -1,0 +1,83 @@
+//! What systemd wants to know of a `Type=notify` service: that it is ready, that it stops, and that
+//! it is alive.
+//!
+//! The protocol is one datagram a message to the socket in `NOTIFY_SOCKET` (sd_notify(3)). Without
+//! that variable nothing is sent.
+
+use std::{
+    env,
+    os::{
+        linux::net::SocketAddrExt,
+        unix::{ffi::OsStrExt, net::SocketAddr, net::UnixDatagram},
+    },
+    time::{Duration, Instant},
+};
+
+/// The way to systemd, if it started this process.
+#[derive(Debug, Default)]
+pub struct Systemd {
+    socket: Option<(UnixDatagram, SocketAddr)>,
+    /// How often the watchdog is fed: twice as often as it wants.
+    interval: Option<Duration>,
+    fed: Option<Instant>,
+}
+
+impl Systemd {
+    /// Reads `NOTIFY_SOCKET` and `WATCHDOG_USEC`.
+    #[must_use]
+    pub fn from_env() -> Self {
+        let socket = env::var_os("NOTIFY_SOCKET").and_then(|path| {
+            let address = match path.as_bytes() {
+                [b'@', name @ ..] => SocketAddr::from_abstract_name(name),
+                _ => SocketAddr::from_pathname(&path),
+            };
+            Some((UnixDatagram::unbound().ok()?, address.ok()?))
+        });
+        let ours =
+            env::var("WATCHDOG_PID").map_or(true, |pid| pid.parse() == Ok(std::process::id()));
+        let interval = env::var("WATCHDOG_USEC")
+            .ok()
+            .filter(|_| ours && socket.is_some())
+            .and_then(|text| text.parse().ok())
+            .map(|microseconds: u64| Duration::from_micros(microseconds) / 2);
+        Self {
+            socket,
+            interval,
+            fed: None,
+        }
+    }
+
+    fn tell(&self, message: &str) {
+        if let Some((socket, address)) = &self.socket {
+            // systemd may have gone; nobody needs to know.
+            let _ = socket.send_to_addr(message.as_bytes(), address);
+        }
+    }
+
+    /// The service serves.
+    pub fn ready(&self) {
+        self.tell("READY=1");
+    }
+
+    /// The service ends.
+    pub fn stopping(&self) {
+        self.tell("STOPPING=1");
+    }
+
+    /// Feeds the watchdog if it is time to. The owner's loop calls this, so that it proves the loop
+    /// alive.
+    pub fn alive(&mut self, now: Instant) {
+        if let Some(interval) = self.interval
+            && self.fed.is_none_or(|fed| now >= fed + interval)
+        {
+            self.fed = Some(now);
+            self.tell("WATCHDOG=1");
+        }
+    }
+
+    /// How long the owner's loop may wait.
+    #[must_use]
+    pub fn patience(&self) -> Option<Duration> {
+        self.interval
+    }
+}
