@@ -6,7 +6,7 @@ TEST_THREADS ?= 8
 PREFIX ?= /usr/local
 DESTDIR ?=
 
-.PHONY: run demo test lint fmt bench
+.PHONY: run demo test test-static lint fmt bench static dist install uninstall
 
 run: ## Export the metrics of the Plex in PLEX_SERVER, with the token in PLEX_TOKEN
 	$(CARGO) run --release --quiet
@@ -22,6 +22,10 @@ test: ## Run all tests; those that need a missing tool are reported as ignored
 		$(CARGO) test --test blackbox -- --test-threads $(TEST_THREADS) --ignored promtool_; \
 	else echo "promtool is not installed: its tests were ignored"; fi
 
+test-static: ## As root: the static binary alone in an empty root, unprivileged, as PID 1
+	PLEX_EXPORTER_BIN="$(CURDIR)/$$(.ci/static x86_64-unknown-linux-musl)" \
+		$(CARGO) test --test blackbox -- --test-threads $(TEST_THREADS) --ignored contained_
+
 lint: ## Formatting and warnings
 	$(CARGO) fmt --check
 	$(CARGO) clippy --all-targets --quiet -- -D warnings
@@ -31,3 +35,21 @@ fmt: ## Format the sources
 
 bench: ## Print what the exporter costs
 	$(CARGO) bench --quiet --bench budgets
+
+STATIC_TARGETS ?= x86_64-unknown-linux-musl
+
+static: ## Fully static binaries for STATIC_TARGETS (aarch64-unknown-linux-musl, armv7-unknown-linux-musleabihf)
+	@for target in $(STATIC_TARGETS); do .ci/static $$target || exit 1; done
+
+dist: ## Static binaries, their checksums and a bill of materials, in dist/
+	@.ci/dist $(STATIC_TARGETS)
+
+install: ## Binary and systemd unit, below DESTDIR and PREFIX
+	$(CARGO) build --release --quiet
+	install -D -m 0755 target/release/plex-exporter "$(DESTDIR)$(PREFIX)/bin/plex-exporter"
+	install -d "$(DESTDIR)$(PREFIX)/lib/systemd/system"
+	target/release/plex-exporter print systemd-unit | sed 's|/usr/local/bin|$(PREFIX)/bin|' \
+		> "$(DESTDIR)$(PREFIX)/lib/systemd/system/plex-exporter.service"
+
+uninstall:
+	rm -f "$(DESTDIR)$(PREFIX)/bin/plex-exporter" "$(DESTDIR)$(PREFIX)/lib/systemd/system/plex-exporter.service"

@@ -15,6 +15,8 @@ mod artefacts;
 mod check;
 #[path = "blackbox/cli.rs"]
 mod cli;
+#[path = "blackbox/contained.rs"]
+mod contained;
 #[path = "blackbox/faults.rs"]
 mod faults;
 #[path = "blackbox/http.rs"]

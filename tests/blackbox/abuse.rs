@@ -7,7 +7,7 @@ use std::{
 };
 
 use crate::support::{
-    exporter::{Answer, Exporter, Setup, request, wait},
+    exporter::{Answer, Exporter, Setup, binary, request, wait},
     fake_plex::FakePlex,
     payloads::movie,
 };
@@ -289,7 +289,7 @@ fn without_file_descriptors_it_waits_and_serves_again() {
     let plex = FakePlex::default();
     let exporter = Setup::new(&plex.url())
         .env("LOG_LEVEL", "info")
-        .under("prlimit", &["--nofile=48"])
+        .under("prlimit", &["--nofile=48", binary().to_str().unwrap()])
         .start();
     exporter.until_value("plex_up", &[], 1.0);
     let crowd: Vec<_> = (0..200)

@@ -84,13 +84,10 @@ impl Setup {
         self
     }
 
-    /// Runs the program under another, as `prlimit --nofile=48 plex-exporter`.
+    /// Runs `program` in its place, with the same environment: something that runs the exporter.
     pub fn under(mut self, program: &str, arguments: &[&str]) -> Self {
         let mut command = Command::new(program);
-        command
-            .args(arguments)
-            .arg(self.command.get_program())
-            .env_clear();
+        command.args(arguments).env_clear();
         for (name, value) in self.command.get_envs() {
             if let Some(value) = value {
                 command.env(name, value);
