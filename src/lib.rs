@@ -125,7 +125,7 @@ pub fn run(config: &Config) -> Result<(), RunError> {
     greet(config, &listener);
 
     let (events, received) = bounded(EVENTS);
-    let (owner, questions) = Owner::channel();
+    let (owner, questions) = Owner::channel(Now::read());
     let server = http::Guard::start(listener, &owner)?;
     let client = Client::new(dialer.clone(), config.token.clone());
     let (poller, mut threads) = Poller::start(&client, &events)?;

@@ -34,6 +34,8 @@ pub enum Question {
 #[derive(Debug, Clone)]
 pub struct Owner {
     questions: Sender<Question>,
+    /// Seconds since the epoch.
+    started: f64,
 }
 
 /// Why the owner did not answer: it is busy, or gone.
@@ -44,9 +46,15 @@ impl Owner {
     /// The handle, and what it asks through. The channel is short: when it is full, the owner is
     /// behind, and who asks is told so after [`ANSWER_TIMEOUT`].
     #[must_use]
-    pub fn channel() -> (Self, Receiver<Question>) {
+    pub fn channel(started: Now) -> (Self, Receiver<Question>) {
         let (questions, receiver) = bounded(8);
-        (Self { questions }, receiver)
+        (
+            Self {
+                questions,
+                started: started.wall,
+            },
+            receiver,
+        )
     }
 
     /// A scrape.
@@ -54,7 +62,7 @@ impl Owner {
     /// # Errors
     /// When the owner is silent.
     pub fn scrape(&self) -> Result<String, Silent> {
-        let process = Process::read();
+        let process = Process::read(self.started);
         self.ask(|reply| Question::Scrape(process, reply))
     }
 

@@ -168,7 +168,7 @@ fn serve(stream: &TcpStream, shared: &Shared) -> io::Result<()> {
     match read_head(stream)? {
         Request::Asked(head) => answer(stream, &head, shared)?,
         Request::Refused(status) => {
-            send(stream, &status_answer(status, "bad request\n"), None)?;
+            send(stream, &status_answer(status, "bad request\n"))?;
         }
         Request::Gone => return Ok(()),
     }
@@ -212,16 +212,28 @@ fn read_head(mut stream: &TcpStream) -> io::Result<Request> {
 
 fn answer(stream: &TcpStream, head: &Head, shared: &Shared) -> io::Result<()> {
     if head.path != "/metrics" || head.method != "GET" {
-        return send(stream, &shared.inner.ask(head)?, None);
+        return send(stream, &shared.inner.ask(head)?);
     }
     match shared.scrapes.get(head.gzip, stream) {
-        Ok(hold) => send(stream, hold.bytes(), Some(&hold)),
-        Err(_) => send(stream, &status_answer(503, "busy\n"), None),
+        Ok(hold) => {
+            let deadline = Instant::now() + ANSWER_TIMEOUT;
+            send_until(deadline, stream, &hold.page().head, None)?;
+            send_until(deadline, stream, &hold.page().body, Some(&hold))
+        }
+        Err(_) => send(stream, &status_answer(503, "busy\n")),
     }
 }
 
-fn send(mut stream: &TcpStream, bytes: &[u8], hold: Option<&Hold>) -> io::Result<()> {
-    let deadline = Instant::now() + ANSWER_TIMEOUT;
+fn send(stream: &TcpStream, bytes: &[u8]) -> io::Result<()> {
+    send_until(Instant::now() + ANSWER_TIMEOUT, stream, bytes, None)
+}
+
+fn send_until(
+    deadline: Instant,
+    mut stream: &TcpStream,
+    bytes: &[u8],
+    hold: Option<&Hold>,
+) -> io::Result<()> {
     for piece in bytes.chunks(PIECE) {
         let mut rest = piece;
         while !rest.is_empty() {

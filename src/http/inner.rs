@@ -36,6 +36,8 @@ const TIMEOUT: Duration = Duration::from_secs(5);
 pub struct Inner {
     idle: Receiver<UnixStream>,
     give_back: Sender<UnixStream>,
+    /// Bodies that did not go through a connection.
+    aside: Receiver<Vec<u8>>,
 }
 
 /// What is needed to stop.
@@ -67,10 +69,12 @@ impl Inner {
         let server: &'static Server = Box::leak(Box::new(server));
         let stopping = Arc::new(AtomicBool::new(false));
         let mut threads = Vec::new();
+        let (put_aside, aside) = bounded(1);
         for _ in 0..CONNECTIONS {
             let (owner, stopping) = (owner.clone(), Arc::clone(&stopping));
+            let put_aside = put_aside.clone();
             threads.push(threads::spawn("http", threads::WORKER_STACK, move || {
-                handle(server, &owner, &stopping);
+                handle(server, &owner, &put_aside, &stopping);
             })?);
         }
         let (give_back, idle) = bounded(CONNECTIONS);
@@ -79,13 +83,17 @@ impl Inner {
             stream.set_read_timeout(Some(TIMEOUT))?;
             stream.set_write_timeout(Some(TIMEOUT))?;
             // A connection that was answered was accepted.
-            exchange(&mut stream, "HEAD", "/", false)?;
+            exchange(&mut stream, &format!("HEAD / {REST}\r\n"))?;
             // There is room: the channel holds them all.
             let _ = give_back.send(stream);
         }
         shutter.shutdown(Shutdown::Both)?;
         Ok((
-            Self { idle, give_back },
+            Self {
+                idle,
+                give_back,
+                aside,
+            },
             Handlers {
                 server,
                 stopping,
@@ -94,16 +102,39 @@ impl Inner {
         ))
     }
 
-    /// Has a request answered.
+    /// Has a request answered: head and body, ready to be sent.
     ///
     /// # Errors
     /// When no answer comes in time.
     pub fn ask(&self, head: &Head) -> io::Result<Vec<u8>> {
+        self.exchange(&format!("{} {} {REST}\r\n", head.method, head.path))
+    }
+
+    /// Has a scrape written: its head, and its body, which does not go through the connection. Only
+    /// one thread may call this.
+    ///
+    /// # Errors
+    /// When none comes in time.
+    pub fn scrape(&self, gzip: bool) -> io::Result<(Vec<u8>, Vec<u8>)> {
+        let accept = if gzip {
+            "Accept-Encoding: gzip\r\n"
+        } else {
+            ""
+        };
+        let head = self.exchange(&format!(
+            "HEAD /metrics {REST}{}: 1\r\n{accept}\r\n",
+            routes::ASIDE
+        ))?;
+        let body = self.aside.try_recv().map_err(io::Error::other)?;
+        Ok((head, body))
+    }
+
+    fn exchange(&self, request: &str) -> io::Result<Vec<u8>> {
         let mut stream = self
             .idle
             .recv_timeout(TIMEOUT)
             .map_err(|_| io::Error::from(io::ErrorKind::TimedOut))?;
-        let answer = exchange(&mut stream, &head.method, &head.path, head.gzip);
+        let answer = exchange(&mut stream, request);
         if answer.is_ok() {
             let _ = self.give_back.send(stream);
         } else {
@@ -127,26 +158,21 @@ impl Handlers {
     }
 }
 
-fn handle(server: &Server, owner: &Owner, stopping: &AtomicBool) {
+fn handle(server: &Server, owner: &Owner, aside: &Sender<Vec<u8>>, stopping: &AtomicBool) {
     while !stopping.load(Ordering::Acquire) {
         // An error is the shut listener (once) or the wake-up to stop.
         if let Ok(request) = server.recv() {
-            routes::answer(request, owner);
+            routes::answer(request, owner, aside);
         }
     }
 }
 
+/// What follows method and path in every request.
+const REST: &str = "HTTP/1.1\r\nHost: plex-exporter\r\n";
+
 /// Sends one request and reads its answer; the connection stays open.
-fn exchange(stream: &mut UnixStream, method: &str, path: &str, gzip: bool) -> io::Result<Vec<u8>> {
-    let accept = if gzip {
-        "Accept-Encoding: gzip\r\n"
-    } else {
-        ""
-    };
-    write!(
-        stream,
-        "{method} {path} HTTP/1.1\r\nHost: plex-exporter\r\n{accept}\r\n"
-    )?;
+fn exchange(stream: &mut UnixStream, request: &str) -> io::Result<Vec<u8>> {
+    stream.write_all(request.as_bytes())?;
     let mut bytes = Vec::with_capacity(1_024);
     let body = loop {
         let mut fields = [httparse::EMPTY_HEADER; 16];
@@ -159,7 +185,7 @@ fn exchange(stream: &mut UnixStream, method: &str, path: &str, gzip: bool) -> io
                     .find(|field| field.name.eq_ignore_ascii_case("content-length"))
                     .and_then(|field| std::str::from_utf8(field.value).ok()?.parse().ok())
                     .unwrap_or(0);
-                break if method == "HEAD" {
+                break if request.starts_with("HEAD ") {
                     head
                 } else {
                     head + length

@@ -11,8 +11,14 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// An answer of tiny_http, head and body, ready to be sent; clients may share it.
-pub type Page = Arc<Vec<u8>>;
+/// A scrape, ready to be sent.
+#[derive(Debug)]
+pub struct Page {
+    /// Status line and headers.
+    pub head: Vec<u8>,
+    /// The text, perhaps compressed.
+    pub body: Vec<u8>,
+}
 
 /// What all held pages may take together, in bytes. One larger page is held alone.
 const BUDGET: usize = 5 * 1024 * 1024;
@@ -40,7 +46,7 @@ struct Books {
 #[derive(Debug)]
 struct Holder {
     id: u64,
-    page: Page,
+    page: Arc<Page>,
     /// When the client last took some of it.
     moved: Instant,
     /// To cut the client off.
@@ -55,7 +61,7 @@ impl Books {
                 .iter()
                 .any(|before| Arc::ptr_eq(&before.page, &holder.page))
         });
-        distinct.map(|(_, holder)| holder.page.len()).sum()
+        distinct.map(|(_, holder)| holder.page.body.len()).sum()
     }
 }
 
@@ -64,7 +70,7 @@ impl Books {
 pub struct Hold {
     ledger: Arc<Ledger>,
     id: u64,
-    page: Page,
+    page: Arc<Page>,
 }
 
 impl Ledger {
@@ -99,7 +105,7 @@ impl Ledger {
     }
 
     /// Enters that `page` is on its way to the client at `socket`.
-    pub fn enter(self: &Arc<Self>, page: &Page, socket: TcpStream) -> Hold {
+    pub fn enter(self: &Arc<Self>, page: &Arc<Page>, socket: TcpStream) -> Hold {
         let mut books = self.books();
         let id = books.next;
         books.next += 1;
@@ -119,9 +125,9 @@ impl Ledger {
 }
 
 impl Hold {
-    /// The page's bytes.
+    /// The page.
     #[must_use]
-    pub fn bytes(&self) -> &[u8] {
+    pub fn page(&self) -> &Page {
         &self.page
     }
 
@@ -156,13 +162,20 @@ mod tests {
         (client, listener.accept().unwrap().0)
     }
 
+    fn page(length: usize) -> Arc<Page> {
+        Arc::new(Page {
+            head: Vec::new(),
+            body: vec![0; length],
+        })
+    }
+
     #[test]
     fn the_client_that_stands_still_makes_room() {
         let ledger = Arc::new(Ledger::default());
         let (mut client, server) = socket();
         std::thread::scope(|scope| {
             scope.spawn(|| {
-                let page = Page::new(vec![0; BUDGET - 10]);
+                let page = page(BUDGET - 10);
                 let _hold = ledger.enter(&page, server.try_clone().unwrap());
                 // Stands still until it is cut off.
                 (&server).read_exact(&mut [0]).unwrap_err();
@@ -180,7 +193,7 @@ mod tests {
     fn a_shared_page_counts_once_and_one_larger_than_the_budget_is_held_alone() {
         let ledger = Arc::new(Ledger::default());
         assert!(ledger.make_room(2 * BUDGET));
-        let page = Page::new(vec![0; BUDGET / 2]);
+        let page = page(BUDGET / 2);
         let (_client, server) = socket();
         let _holds: Vec<_> = (0..9)
             .map(|_| ledger.enter(&page, server.try_clone().unwrap()))

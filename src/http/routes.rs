@@ -2,6 +2,7 @@
 
 use std::io::{Cursor, Write};
 
+use crossbeam_channel::Sender;
 use flate2::{Compression, write::GzEncoder};
 use tiny_http::{Header, Method, Request, Response, StatusCode};
 
@@ -14,18 +15,61 @@ const HTML: &str = "text/html; charset=utf-8";
 /// A body that fits into one packet does not get smaller on the wire.
 const WORTH_COMPRESSING: usize = 1_400;
 
-/// Answers one request.
-pub fn answer(request: Request, owner: &Owner) {
-    let gzip = request
-        .headers()
-        .iter()
-        .any(|header| header.field.equiv("Accept-Encoding"));
-    let response = route(request.method(), request.url(), gzip, owner);
+/// The header by which the guard asks for the body aside: the head goes through tiny_http as ever, and
+/// the megabytes of a scrape are handed over in memory instead of through a socket.
+pub const ASIDE: &str = "X-Body-Aside";
+
+/// Answers one request. The body goes `aside` where that is asked for; such a request is a HEAD.
+pub fn answer(request: Request, owner: &Owner, aside: &Sender<Vec<u8>>) {
+    let has = |name: &'static str| {
+        request
+            .headers()
+            .iter()
+            .any(|header| header.field.equiv(name))
+    };
+    let mut response = route(
+        request.method(),
+        request.url(),
+        has("Accept-Encoding"),
+        owner,
+    );
+    if has(ASIDE) {
+        // There is room: the one who asks takes each before it asks again.
+        let _ = aside.try_send(std::mem::take(&mut response.body));
+    }
     // It goes to the guard, which is there as long as the process is.
-    let _ = request.respond(response);
+    let _ = request.respond(response.into_tiny_http());
 }
 
-fn route(method: &Method, path: &str, gzip: bool, owner: &Owner) -> Response<Cursor<Vec<u8>>> {
+/// A response, and how long its body is even when that went another way.
+struct Reply {
+    status: u16,
+    headers: Vec<Header>,
+    length: usize,
+    body: Vec<u8>,
+}
+
+impl Reply {
+    fn into_tiny_http(self) -> Response<Cursor<Vec<u8>>> {
+        let body = Cursor::new(self.body);
+        Response::new(
+            StatusCode(self.status),
+            self.headers,
+            body,
+            Some(self.length),
+            None,
+        )
+        // Without a limit here, tiny_http sends anything larger than 32 KiB in chunks.
+        .with_chunked_threshold(usize::MAX)
+    }
+
+    fn with_header(mut self, header: Header) -> Self {
+        self.headers.push(header);
+        self
+    }
+}
+
+fn route(method: &Method, path: &str, gzip: bool, owner: &Owner) -> Reply {
     if !matches!(path, "/" | "/metrics" | "/health") {
         return page(404, PLAIN, "not found; see /metrics\n");
     }
@@ -45,7 +89,7 @@ fn route(method: &Method, path: &str, gzip: bool, owner: &Owner) -> Response<Cur
     }
 }
 
-fn metrics(text: String, gzip: bool) -> Response<Cursor<Vec<u8>>> {
+fn metrics(text: String, gzip: bool) -> Reply {
     if gzip
         && text.len() > WORTH_COMPRESSING
         && let Some(packed) = pack(&text)
@@ -73,25 +117,21 @@ fn index() -> String {
     )
 }
 
-fn page(status: u16, content_type: &str, body: &str) -> Response<Cursor<Vec<u8>>> {
+fn page(status: u16, content_type: &str, body: &str) -> Reply {
     response(status, content_type, body.as_bytes().to_vec())
 }
 
-fn response(status: u16, content_type: &str, body: Vec<u8>) -> Response<Cursor<Vec<u8>>> {
-    let length = body.len();
+fn response(status: u16, content_type: &str, body: Vec<u8>) -> Reply {
     let headers = vec![
         header("Content-Type", content_type),
         header("Vary", "Accept-Encoding"),
     ];
-    Response::new(
-        StatusCode(status),
+    Reply {
+        status,
         headers,
-        Cursor::new(body),
-        Some(length),
-        None,
-    )
-    // Without a limit here, tiny_http sends anything larger than 32 KiB in chunks.
-    .with_chunked_threshold(usize::MAX)
+        length: body.len(),
+        body,
+    }
 }
 
 fn header(name: &str, value: &str) -> Header {

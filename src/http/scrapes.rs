@@ -1,16 +1,13 @@
 //! Scrapes: one thread has them written, one at a time, and all who wait share the next.
 //!
 //! So a crowd that asks at once costs two scrapes and not as many as it has members, and none gets
-//! a page that was begun before it asked. And pages, which are the only large thing in this
-//! program, are all allocated by this one thread: allocators keep memory by thread, and a page for
-//! every thread that ever served a client would add up.
+//! a page that was begun before it asked.
 
 use std::{io, net::TcpStream, sync::Arc, thread::JoinHandle, time::Duration};
 
 use crossbeam_channel::{Receiver, Sender, bounded};
 
 use super::{
-    head::Head,
     inner::Inner,
     ledger::{Hold, Ledger, Page},
 };
@@ -76,16 +73,11 @@ fn write_scrapes(inner: &Inner, queue: &Receiver<Wanted>) {
             if clients.is_empty() || !ledger.make_room(*length) {
                 continue;
             }
-            let head = Head {
-                method: "GET".to_owned(),
-                path: "/metrics".to_owned(),
-                gzip,
-            };
-            let Ok(bytes) = inner.ask(&head) else {
+            let Ok((head, body)) = inner.scrape(gzip) else {
                 continue;
             };
-            *length = bytes.len();
-            let page = Page::new(bytes);
+            *length = body.len();
+            let page = Arc::new(Page { head, body });
             for client in clients {
                 let hold = ledger.enter(&page, client.socket);
                 // It may have given up.

@@ -22,16 +22,17 @@ pub struct Process {
 const TICKS_PER_SECOND: f64 = 100.0;
 
 impl Process {
-    /// Reads `/proc/self`.
+    /// Reads `/proc/self`. When the process started is the caller's to know: `/proc` tells it only
+    /// by way of `/proc/stat`, which a confined service does not see.
     #[must_use]
-    pub fn read() -> Self {
+    pub fn read(start_seconds: f64) -> Self {
         let text = |path: &str| fs::read_to_string(path).unwrap_or_default();
         let mut process = Self::parse(
             &text("/proc/self/stat"),
             &text("/proc/self/status"),
             &text("/proc/self/limits"),
-            &text("/proc/stat"),
         );
+        process.start_seconds = Some(start_seconds);
         // The listing itself has one open.
         process.open_fds = fs::read_dir("/proc/self/fd")
             .ok()
@@ -39,7 +40,7 @@ impl Process {
         process
     }
 
-    fn parse(stat: &str, status: &str, limits: &str, system: &str) -> Self {
+    fn parse(stat: &str, status: &str, limits: &str) -> Self {
         // The second field is the program's name in parentheses, and may hold anything.
         let fields: Vec<&str> = stat
             .rsplit(')')
@@ -53,13 +54,6 @@ impl Process {
             let line = status.lines().find_map(|line| line.strip_prefix(name))?;
             Some(line.split_whitespace().next()?.parse::<f64>().ok()? * 1024.0)
         };
-        let boot = || {
-            system
-                .lines()
-                .find_map(|line| line.strip_prefix("btime "))?
-                .parse::<f64>()
-                .ok()
-        };
         Self {
             cpu_seconds: field(14)
                 .zip(field(15))
@@ -72,9 +66,7 @@ impl Process {
             virtual_bytes: kilobytes("VmSize:"),
             resident_bytes: kilobytes("VmRSS:"),
             threads: field(20),
-            start_seconds: field(22)
-                .zip(boot())
-                .map(|(ticks, boot)| boot + ticks / TICKS_PER_SECOND),
+            start_seconds: None,
         }
     }
 }
@@ -89,26 +81,24 @@ mod tests {
             "7 (a) b)) S 1 7 7 0 -1 4194304 100 0 0 0 150 50 0 0 20 0 14 0 1000 5000 300",
             "Name:\tx\nVmSize:\t    2048 kB\nVmRSS:\t     512 kB\n",
             "Max open files            1024                 4096                 files\n",
-            "cpu 1\nbtime 1700000000\n",
         );
         assert_eq!(process.cpu_seconds, Some(2.0));
         assert_eq!(process.threads, Some(14.0));
         assert_eq!(process.max_fds, Some(1024.0));
         assert_eq!(process.virtual_bytes, Some(2_097_152.0));
         assert_eq!(process.resident_bytes, Some(524_288.0));
-        assert_eq!(process.start_seconds, Some(1_700_000_010.0));
     }
 
     #[test]
     fn without_proc_everything_is_absent() {
-        assert_eq!(Process::parse("", "", "", ""), Process::default());
+        assert_eq!(Process::parse("", "", ""), Process::default());
     }
 
     #[test]
     fn this_process_can_be_read() {
-        let process = Process::read();
+        let process = Process::read(1_800_000_000.0);
         assert!(process.resident_bytes.unwrap() > 100_000.0);
         assert!(process.open_fds.unwrap() >= 3.0);
-        assert!(process.start_seconds.unwrap() > 1.6e9);
+        assert_eq!(process.start_seconds, Some(1_800_000_000.0));
     }
 }

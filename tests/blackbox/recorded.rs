@@ -1,4 +1,4 @@
-//! Recorded payloads go through the decoder, where they are at hand.
+//! Payloads, recorded and made up, go through the decoder.
 
 use std::{fs, path::Path};
 
@@ -6,6 +6,10 @@ use plex_exporter::plex::{
     client::decode,
     request::{Answer, Fetch, Id, ItemsQuery},
 };
+use proptest::prelude::*;
+use serde_json::{Value, json};
+
+use crate::support::payloads;
 
 fn fetch_for(name: &str) -> Option<Fetch> {
     let id = Id::parse("1").unwrap();
@@ -123,5 +127,94 @@ fn check(name: &str, answer: &Answer) {
             assert_eq!(list.activities.as_slice().len(), 2);
         }
         _ => {}
+    }
+}
+
+/// Any JSON, with names that Plex uses among its keys.
+fn json() -> impl Strategy<Value = Value> {
+    let key = prop::sample::select(vec![
+        "MediaContainer",
+        "Metadata",
+        "NotificationContainer",
+        "type",
+        "PlaySessionStateNotification",
+        "TranscodeSession",
+        "Media",
+        "Part",
+        "Player",
+        "Session",
+        "User",
+        "sessionKey",
+        "ratingKey",
+        "viewOffset",
+        "bitrate",
+        "state",
+        "librarySectionID",
+        "selected",
+        "TimelineEntry",
+        "ActivityNotification",
+        "Activity",
+        "_children",
+        "title",
+    ]);
+    let leaf = prop_oneof![
+        Just(Value::Null),
+        any::<bool>().prop_map(Value::from),
+        any::<i64>().prop_map(Value::from),
+        any::<f64>().prop_map(Value::from),
+        "\\PC{0,12}".prop_map(Value::from),
+        prop::sample::select(vec![
+            "playing",
+            "timeline",
+            "activity",
+            "1",
+            "-2",
+            "transcode"
+        ])
+        .prop_map(Value::from),
+    ];
+    leaf.prop_recursive(6, 60, 6, move |inner| {
+        prop_oneof![
+            prop::collection::vec(inner.clone(), 0..4).prop_map(Value::from),
+            prop::collection::vec((key.clone(), inner), 0..6).prop_map(|fields| fields
+                .into_iter()
+                .map(|(name, value)| (name.to_owned(), value))
+                .collect()),
+        ]
+    })
+}
+
+proptest! {
+    /// Whatever shape comes in place of what was expected, it is decoded or refused.
+    #[test]
+    fn any_json_is_survived(value in json()) {
+        let text = json!({"MediaContainer": value}).to_string();
+        for fetch in [Fetch::Server, Fetch::Providers, Fetch::Sessions, Fetch::Resources, Fetch::Bandwidth, Fetch::Activities] {
+            let _ = decode(&fetch, text.as_bytes());
+        }
+        let frame = json!({"NotificationContainer": value}).to_string();
+        if let Some(notification) = plex_exporter::plex::notification::decode(&frame) {
+            prop_assert!(plex_exporter::plex::notification::KINDS.contains(&notification.kind));
+        }
+    }
+
+    /// An answer that breaks off, or has a wrong byte, is decoded or refused.
+    #[test]
+    fn a_damaged_answer_is_survived(cut in 0usize..2_000, place in 0usize..2_000, byte in any::<u8>()) {
+        let sessions = json!({"MediaContainer": {"size": 1, "Metadata": [payloads::transcoded(payloads::movie(1, 101, "A"), "t")]}});
+        let mut bytes = sessions.to_string().into_bytes();
+        let place = place % bytes.len();
+        bytes[place] = byte;
+        bytes.truncate(bytes.len().saturating_sub(cut));
+        let _ = decode(&Fetch::Sessions, &bytes[..]);
+    }
+
+    /// A session that makes no sense costs only itself.
+    #[test]
+    fn a_bad_session_hides_no_other(bad in json()) {
+        let good = payloads::movie(7, 101, "Alien");
+        let text = json!({"MediaContainer": {"Metadata": [bad, good]}}).to_string();
+        let Ok(Answer::Sessions(list)) = decode(&Fetch::Sessions, text.as_bytes()) else { panic!("refused") };
+        prop_assert_eq!(list.sessions.as_slice().last().unwrap().session_key.get(), Some("7"));
     }
 }
