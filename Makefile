@@ -18,9 +18,9 @@ demo: ## Export the metrics of a simulated Plex that plays an evening
 test: ## Run all tests; those that need a missing tool are reported as ignored
 	$(CARGO) test --quiet --lib --bins
 	$(CARGO) test --test blackbox -- --test-threads $(TEST_THREADS)
-	@if command -v promtool >/dev/null; then \
+	@if command -v promtool >/dev/null && command -v prometheus >/dev/null; then \
 		$(CARGO) test --test blackbox -- --test-threads $(TEST_THREADS) --ignored promtool_; \
-	else echo "promtool is not installed: its tests were ignored"; fi
+	else echo "promtool or prometheus is not installed: their tests were ignored"; fi
 
 test-static: ## As root: the static binary alone in an empty root, unprivileged, as PID 1
 	PLEX_EXPORTER_BIN="$(CURDIR)/$$(.ci/static x86_64-unknown-linux-musl)" \
@@ -33,8 +33,8 @@ lint: ## Formatting and warnings
 fmt: ## Format the sources
 	$(CARGO) fmt
 
-bench: ## Print what the exporter costs
-	$(CARGO) bench --quiet --bench budgets
+bench: ## Print what the static binary costs
+	PLEX_EXPORTER_BIN="$(CURDIR)/$$(.ci/static x86_64-unknown-linux-musl)" $(CARGO) bench --quiet --bench budgets
 
 STATIC_TARGETS ?= x86_64-unknown-linux-musl
 

@@ -38,6 +38,8 @@
 //! - Every channel is bounded and says what happens when it is full.
 //! - The token lives in one [`secret::Secret`], whose `Debug` is redacted.
 
+#![forbid(unsafe_code)]
+
 pub mod build_info;
 pub mod check;
 pub mod cli;

@@ -1,5 +1,7 @@
 //! The command line: arguments, logging, exit codes.
 
+#![forbid(unsafe_code)]
+
 use std::{env, io::Write as _, process::ExitCode};
 
 use plex_exporter::{
