@@ -25,8 +25,8 @@ pub fn client_config(options: &TlsOptions) -> Result<Arc<ClientConfig>, String> 
     let builder = ClientConfig::builder_with_provider(Arc::clone(&provider))
         .with_safe_default_protocol_versions()
         .map_err(|error| format!("TLS cannot be set up: {error}"))?;
-    let verifier: Arc<dyn ServerCertVerifier> = if options.skip_verification {
-        Arc::new(AcceptAny(provider))
+    let trust = if options.skip_verification {
+        Trust::Anything
     } else if let Some(certificates) = &options.ca {
         let mut roots = RootCertStore::empty();
         for certificate in certificates {
@@ -34,21 +34,14 @@ pub fn client_config(options: &TlsOptions) -> Result<Arc<ClientConfig>, String> 
                 format!("PLEX_CA_FILE: a certificate in it cannot be used: {error}")
             })?;
         }
-        let inner = WebPkiServerVerifier::builder_with_provider(Arc::new(roots), provider)
-            .build()
-            .map_err(|error| format!("PLEX_CA_FILE: {error}"))?;
-        Arc::new(PinnedOrIssued {
-            pinned: certificates.clone(),
-            inner,
-        })
+        Trust::PinnedOrIssued(certificates.clone(), issued_by(roots, &provider)?)
     } else {
         let roots = RootCertStore {
             roots: webpki_roots::TLS_SERVER_ROOTS.to_vec(),
         };
-        WebPkiServerVerifier::builder_with_provider(Arc::new(roots), provider)
-            .build()
-            .map_err(|error| format!("TLS cannot be set up: {error}"))?
+        Trust::Issued(issued_by(roots, &provider)?)
     };
+    let verifier = Arc::new(Verifier { trust, provider });
     let mut config = builder
         .dangerous()
         .with_custom_certificate_verifier(verifier)
@@ -56,6 +49,15 @@ pub fn client_config(options: &TlsOptions) -> Result<Arc<ClientConfig>, String> 
     // One server, reconnected to now and then: a few sessions are plenty (the default keeps 256).
     config.resumption = rustls::client::Resumption::in_memory_sessions(4);
     Ok(Arc::new(config))
+}
+
+fn issued_by(
+    roots: RootCertStore,
+    provider: &Arc<CryptoProvider>,
+) -> Result<Arc<WebPkiServerVerifier>, String> {
+    WebPkiServerVerifier::builder_with_provider(Arc::new(roots), Arc::clone(provider))
+        .build()
+        .map_err(|error| format!("PLEX_CA_FILE: {error}"))
 }
 
 /// What a person can do about a failed handshake. `name` is the name that was expected.
@@ -97,67 +99,28 @@ pub fn advice(error: &Error, name: &str) -> String {
     }
 }
 
-/// Accepts whatever the server shows: `SKIP_TLS_VERIFICATION`.
+/// What makes a server's certificate good.
 #[derive(Debug)]
-struct AcceptAny(Arc<CryptoProvider>);
-
-impl ServerCertVerifier for AcceptAny {
-    fn verify_server_cert(
-        &self,
-        _end_entity: &CertificateDer<'_>,
-        _intermediates: &[CertificateDer<'_>],
-        _server_name: &ServerName<'_>,
-        _ocsp_response: &[u8],
-        _now: UnixTime,
-    ) -> Result<ServerCertVerified, Error> {
-        Ok(ServerCertVerified::assertion())
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signature: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        verify_tls12_signature(
-            message,
-            certificate,
-            signature,
-            &self.0.signature_verification_algorithms,
-        )
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signature: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        verify_tls13_signature(
-            message,
-            certificate,
-            signature,
-            &self.0.signature_verification_algorithms,
-        )
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.0.signature_verification_algorithms.supported_schemes()
-    }
+enum Trust {
+    /// Nothing has to: `SKIP_TLS_VERIFICATION`.
+    Anything,
+    /// The roots, built in or from `PLEX_CA_FILE`.
+    Issued(Arc<WebPkiServerVerifier>),
+    /// What the CAs in `PLEX_CA_FILE` signed, and the certificates in it as they stand.
+    ///
+    /// webpki refuses a CA certificate as a server's own, and that is just what `openssl req -x509`
+    /// makes. A certificate the owner put into the file by hand is therefore trusted byte for byte,
+    /// provided that it bears the name; the server still has to prove that it holds the key.
+    PinnedOrIssued(Vec<CertificateDer<'static>>, Arc<WebPkiServerVerifier>),
 }
 
-/// Trusts what the CAs in `PLEX_CA_FILE` signed, and, as they stand, the certificates in it.
-///
-/// webpki refuses a CA certificate as a server's own, and that is just what `openssl req -x509`
-/// makes. A certificate the owner put into the file by hand is therefore trusted byte for byte,
-/// provided that it bears the name; the server still has to prove that it holds the key.
 #[derive(Debug)]
-struct PinnedOrIssued {
-    pinned: Vec<CertificateDer<'static>>,
-    inner: Arc<WebPkiServerVerifier>,
+struct Verifier {
+    trust: Trust,
+    provider: Arc<CryptoProvider>,
 }
 
-impl ServerCertVerifier for PinnedOrIssued {
+impl ServerCertVerifier for Verifier {
     fn verify_server_cert(
         &self,
         end_entity: &CertificateDer<'_>,
@@ -166,21 +129,21 @@ impl ServerCertVerifier for PinnedOrIssued {
         ocsp_response: &[u8],
         now: UnixTime,
     ) -> Result<ServerCertVerified, Error> {
-        let issued = self.inner.verify_server_cert(
-            end_entity,
-            intermediates,
-            server_name,
-            ocsp_response,
-            now,
-        );
-        match issued {
-            Err(Error::InvalidCertificate(
-                CertificateError::UnknownIssuer | CertificateError::Other(_),
-            )) if self.pinned.iter().any(|pinned| pinned == end_entity) => {
-                verify_server_name(&ParsedCertificate::try_from(end_entity)?, server_name)?;
-                Ok(ServerCertVerified::assertion())
-            }
-            other => other,
+        let issued = |roots: &WebPkiServerVerifier| {
+            roots.verify_server_cert(end_entity, intermediates, server_name, ocsp_response, now)
+        };
+        match &self.trust {
+            Trust::Anything => Ok(ServerCertVerified::assertion()),
+            Trust::Issued(roots) => issued(roots),
+            Trust::PinnedOrIssued(pinned, roots) => match issued(roots) {
+                Err(Error::InvalidCertificate(
+                    CertificateError::UnknownIssuer | CertificateError::Other(_),
+                )) if pinned.iter().any(|pinned| pinned == end_entity) => {
+                    verify_server_name(&ParsedCertificate::try_from(end_entity)?, server_name)?;
+                    Ok(ServerCertVerified::assertion())
+                }
+                verdict => verdict,
+            },
         }
     }
 
@@ -190,8 +153,8 @@ impl ServerCertVerifier for PinnedOrIssued {
         certificate: &CertificateDer<'_>,
         signature: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
-        self.inner
-            .verify_tls12_signature(message, certificate, signature)
+        let algorithms = &self.provider.signature_verification_algorithms;
+        verify_tls12_signature(message, certificate, signature, algorithms)
     }
 
     fn verify_tls13_signature(
@@ -200,11 +163,13 @@ impl ServerCertVerifier for PinnedOrIssued {
         certificate: &CertificateDer<'_>,
         signature: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
-        self.inner
-            .verify_tls13_signature(message, certificate, signature)
+        let algorithms = &self.provider.signature_verification_algorithms;
+        verify_tls13_signature(message, certificate, signature, algorithms)
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.inner.supported_verify_schemes()
+        self.provider
+            .signature_verification_algorithms
+            .supported_schemes()
     }
 }

@@ -4,7 +4,10 @@ use std::time::{Duration, Instant};
 
 use super::{
     classify,
-    words::{cut, resolution, word},
+    facts::Facts,
+    identity::Identity,
+    phase::{Heard, Phase},
+    words::resolution,
 };
 use crate::{
     config::Hidden,
@@ -20,152 +23,6 @@ use crate::{
 /// Clients report every 10 s, so in between the clock runs on; but when a client vanishes without
 /// a word, at most this much too much was shown.
 pub const LEAD: Duration = Duration::from_secs(13);
-
-/// What a live session does.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Phase {
-    /// The picture moves.
-    Playing,
-    /// It stands still because the user wants it to.
-    Paused,
-    /// It stands still because data is missing.
-    Buffering,
-}
-
-impl Phase {
-    /// Reads `Player.state` or a notification's `state`.
-    #[must_use]
-    pub fn parse(state: &str) -> Option<Self> {
-        let state = state.trim();
-        [Self::Playing, Self::Paused, Self::Buffering]
-            .into_iter()
-            .find(|phase| phase.label().eq_ignore_ascii_case(state))
-    }
-
-    /// The `state` label.
-    #[must_use]
-    pub fn label(self) -> &'static str {
-        match self {
-            Self::Playing => "playing",
-            Self::Paused => "paused",
-            Self::Buffering => "buffering",
-        }
-    }
-}
-
-/// What tells one play from another under the same `sessionKey`, which Plex hands out again after
-/// a restart, and keeps for the next episode. Empty parts are unknown and tell nothing.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Identity {
-    item: Box<str>,
-    user: Box<str>,
-    player: Box<str>,
-    link: Box<str>,
-    playback: Box<str>,
-}
-
-impl Identity {
-    fn of(session: &Session) -> Self {
-        let user = session.user.get();
-        let player = session.player.get();
-        let text = |text: Option<&str>| Box::from(text.unwrap_or_default());
-        Self {
-            item: text(
-                session
-                    .rating_key
-                    .get()
-                    .or(session.key.get())
-                    .or(session.title.get()),
-            ),
-            user: text(user.and_then(|user| user.id.get().or(user.title.get()))),
-            player: text(player.and_then(|player| player.machine_identifier.get())),
-            link: text(session.session.get().and_then(|link| link.id.get())),
-            playback: text(player.and_then(|player| player.playback_session_id.get())),
-        }
-    }
-
-    fn differs(&self, other: &Self) -> bool {
-        differ(&self.item, &other.item)
-            || differ(&self.user, &other.user)
-            || differ(&self.player, &other.player)
-    }
-
-    fn differs_in_run(&self, other: &Self) -> bool {
-        differ(&self.link, &other.link) || differ(&self.playback, &other.playback)
-    }
-}
-
-fn differ(one: &str, other: &str) -> bool {
-    !one.is_empty() && !other.is_empty() && one != other
-}
-
-/// The label values of a play, as far as the session itself tells.
-#[derive(Debug, Clone, Default, PartialEq)]
-#[expect(missing_docs, reason = "named as the labels are")]
-pub struct Facts {
-    pub media_type: Box<str>,
-    pub title: Box<str>,
-    pub child_title: Box<str>,
-    pub grandchild_title: Box<str>,
-    pub stream_type: Box<str>,
-    pub stream_resolution: Box<str>,
-    pub device: Box<str>,
-    pub device_type: Box<str>,
-    pub user: Box<str>,
-    pub transcode_type: &'static str,
-    pub subtitle_action: Box<str>,
-    pub location: Box<str>,
-    pub local: bool,
-}
-
-impl Facts {
-    fn of(session: &Session, hide: Hidden) -> Self {
-        let player = session.player.get();
-        let said = session.session.get().and_then(|link| link.location.get());
-        let local = player.and_then(|player| player.local.get());
-        let location = classify::location(said, local);
-        let [title, child_title, grandchild_title] = titles(session);
-        let user = session.user.get().map_or("", |user| user.title.or_empty());
-        let device = player.map_or("", |player| player.device.or_empty());
-        let shown = |hidden: bool, text: &str| Box::from(if hidden { "hidden" } else { cut(text) });
-        Self {
-            media_type: match session.kind.get().map(word) {
-                Some(kind) if !kind.is_empty() => kind.into(),
-                _ => "unknown".into(),
-            },
-            title: shown(hide.title, title),
-            child_title: shown(hide.title, child_title),
-            grandchild_title: shown(hide.title, grandchild_title),
-            stream_resolution: session
-                .selected_media()
-                .map(|media| resolution(media.video_resolution.or_empty()).into())
-                .unwrap_or_default(),
-            device: shown(hide.device, device),
-            device_type: cut(player.map_or("", |player| player.product.or_empty())).into(),
-            user: shown(hide.user, user),
-            local: local.unwrap_or(location == "lan"),
-            location: location.into(),
-            // Filled in by `Play::classify`, because transcodes change by notification too.
-            ..Self::default()
-        }
-    }
-}
-
-/// `title`, `child_title`, `grandchild_title`: show, season, episode; artist, album, track;
-/// otherwise the title alone. An episode of no known show (live TV) has its title alone, too.
-fn titles(session: &Session) -> [&str; 3] {
-    let nested = matches!(session.kind.get(), Some("episode" | "track"))
-        && (session.grandparent_title.get().is_some() || session.parent_title.get().is_some());
-    if nested {
-        [
-            session.grandparent_title.or_empty(),
-            session.parent_title.or_empty(),
-            session.title.or_empty(),
-        ]
-    } else {
-        [session.title.or_empty(), "", ""]
-    }
-}
 
 /// How far the fetch of the title's metadata is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -190,53 +47,6 @@ pub struct End {
     pub at: Instant,
     /// By a `stopped` notification, rather than by being listed no longer.
     pub told: bool,
-}
-
-/// What notifications told about a session before it was listed.
-#[derive(Debug, Clone, Copy)]
-pub struct Heard {
-    phase: Option<Phase>,
-    /// In this phase since then; what came before is in `played`.
-    since: Instant,
-    last: Instant,
-    played: Duration,
-}
-
-impl Heard {
-    /// Nothing yet.
-    #[must_use]
-    pub fn new(now: Instant) -> Self {
-        Self {
-            phase: None,
-            since: now,
-            last: now,
-            played: Duration::ZERO,
-        }
-    }
-
-    /// When it was last heard of.
-    #[must_use]
-    pub fn last(&self) -> Instant {
-        self.last
-    }
-
-    /// When the phase it is in began.
-    #[must_use]
-    pub fn since(&self) -> Instant {
-        self.since
-    }
-
-    /// A notification says that it is in `phase`.
-    pub fn hear(&mut self, phase: Phase, now: Instant) {
-        if self.phase != Some(phase) {
-            if self.phase == Some(Phase::Playing) {
-                self.played += now.saturating_duration_since(self.since);
-            }
-            self.phase = Some(phase);
-            self.since = now;
-        }
-        self.last = now;
-    }
 }
 
 /// One play.

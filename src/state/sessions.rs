@@ -14,7 +14,8 @@ use log::Level;
 use super::{
     classify::transcode_id,
     effects::Effects,
-    play::{Heard, Phase, Play, Title},
+    phase::{Heard, Phase},
+    play::{Play, Title},
 };
 use crate::{
     config::Hidden,
@@ -253,11 +254,11 @@ impl Sessions {
                 let listed = session.rating_key.get().and_then(Id::parse);
                 // One that went silent since tells nothing about what plays under this key now,
                 // and neither does one about another item.
-                let recent = started < announced.heard.last() + 2 * SILENT_AFTER;
+                let recent = started < announced.heard.last + 2 * SILENT_AFTER;
                 let same = announced.item.is_none() || listed.is_none() || announced.item == listed;
                 (recent && same).then_some(announced.heard)
             });
-            let since = heard.map_or(started, |heard| heard.since());
+            let since = heard.map_or(started, |heard| heard.since);
             let mut play = match self.ended_as(session, key, started, heard.is_some()) {
                 Ended::Held => {
                     effects.want_sessions(now + RETRY);

@@ -1,0 +1,77 @@
+//! The label values of a play, out of what `/status/sessions` says.
+
+use super::{
+    classify,
+    words::{cut, resolution, word},
+};
+use crate::{config::Hidden, plex::wire::Session};
+
+/// The label values of a play, as far as the session itself tells.
+#[derive(Debug, Clone, Default, PartialEq)]
+#[expect(missing_docs, reason = "named as the labels are")]
+pub struct Facts {
+    pub media_type: Box<str>,
+    pub title: Box<str>,
+    pub child_title: Box<str>,
+    pub grandchild_title: Box<str>,
+    pub stream_type: Box<str>,
+    pub stream_resolution: Box<str>,
+    pub device: Box<str>,
+    pub device_type: Box<str>,
+    pub user: Box<str>,
+    pub transcode_type: &'static str,
+    pub subtitle_action: Box<str>,
+    pub location: Box<str>,
+    pub local: bool,
+}
+
+impl Facts {
+    /// The label values of a listed session, but for what its transcode decides: `stream_type`,
+    /// `transcode_type` and `subtitle_action`, because transcodes change by notification too.
+    #[must_use]
+    pub fn of(session: &Session, hide: Hidden) -> Self {
+        let player = session.player.get();
+        let said = session.session.get().and_then(|link| link.location.get());
+        let local = player.and_then(|player| player.local.get());
+        let location = classify::location(said, local);
+        let [title, child_title, grandchild_title] = titles(session);
+        let user = session.user.get().map_or("", |user| user.title.or_empty());
+        let device = player.map_or("", |player| player.device.or_empty());
+        let shown = |hidden: bool, text: &str| Box::from(if hidden { "hidden" } else { cut(text) });
+        Self {
+            media_type: match session.kind.get().map(word) {
+                Some(kind) if !kind.is_empty() => kind.into(),
+                _ => "unknown".into(),
+            },
+            title: shown(hide.title, title),
+            child_title: shown(hide.title, child_title),
+            grandchild_title: shown(hide.title, grandchild_title),
+            stream_resolution: session
+                .selected_media()
+                .map(|media| resolution(media.video_resolution.or_empty()).into())
+                .unwrap_or_default(),
+            device: shown(hide.device, device),
+            device_type: cut(player.map_or("", |player| player.product.or_empty())).into(),
+            user: shown(hide.user, user),
+            local: local.unwrap_or(location == "lan"),
+            location: location.into(),
+            ..Self::default()
+        }
+    }
+}
+
+/// `title`, `child_title`, `grandchild_title`: show, season, episode; artist, album, track;
+/// otherwise the title alone. An episode of no known show (live TV) has its title alone, too.
+fn titles(session: &Session) -> [&str; 3] {
+    let nested = matches!(session.kind.get(), Some("episode" | "track"))
+        && (session.grandparent_title.get().is_some() || session.parent_title.get().is_some());
+    if nested {
+        [
+            session.grandparent_title.or_empty(),
+            session.parent_title.or_empty(),
+            session.title.or_empty(),
+        ]
+    } else {
+        [session.title.or_empty(), "", ""]
+    }
+}
