@@ -21,7 +21,7 @@ use crate::{
         client::{Client, REQUEST_TIMEOUT},
         error::PlexError,
         request::{Answer, Fetch},
-        socket::{Received, Socket},
+        socket::{DEAD_AFTER, Received, Socket},
         wire,
     },
     state::libraries::libraries_in,
@@ -292,8 +292,11 @@ fn check_socket(
             &format!("answered within {} ms", begun.elapsed().as_millis()),
         )
     } else {
-        let text = "not answered: the connection is given up after 40 s of silence, and made anew";
-        report.line(Verdict::Remark, "ping", text)
+        let text = format!(
+            "not answered: the connection is given up after {} s of silence, and made anew",
+            DEAD_AFTER.as_secs()
+        );
+        report.line(Verdict::Remark, "ping", &text)
     }
 }
 

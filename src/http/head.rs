@@ -41,7 +41,11 @@ pub fn parse(buffer: &[u8]) -> Parsed {
     let (Some(method), Some(target)) = (request.method, request.path) else {
         return Parsed::Refused(400);
     };
-    // `GET http://host/metrics` is what a proxy is asked; nobody asks us that way.
+    // `GET http://host/metrics` is how a proxy is asked, and RFC 9112 wants servers to take it too.
+    let target = match target.strip_prefix("http://") {
+        Some(rest) => rest.find('/').map_or("/", |path| &rest[path..]),
+        None => target,
+    };
     let path = target.split(['?', '#']).next().unwrap_or_default();
     if !path.starts_with('/') || !path.bytes().all(|byte| byte.is_ascii_graphic()) {
         return Parsed::Refused(400);
@@ -98,6 +102,11 @@ mod tests {
                 gzip: true
             }
         );
+        assert_eq!(
+            whole("GET http://nas:9594/metrics HTTP/1.1\r\n\r\n").path,
+            "/metrics"
+        );
+        assert_eq!(whole("GET http://nas:9594 HTTP/1.1\r\n\r\n").path, "/");
         // Bare line feeds are tolerated, as RFC 9112 allows.
         assert!(!whole("HEAD / HTTP/1.0\nAccept-Encoding: gzip;q=0\n\n").gzip);
     }
@@ -106,7 +115,7 @@ mod tests {
     fn rubbish_is_refused() {
         for (text, status) in [
             (&b"GET /m\xc3\xa9trics HTTP/1.1\r\n\r\n"[..], 400),
-            (b"GET http://x/ HTTP/1.1\r\n\r\n", 400),
+            (b"GET metrics HTTP/1.1\r\n\r\n", 400),
             (b"* / HTTP/9.9\r\n\r\n", 400),
             (b"\x16\x03\x01\x02\x00\x01\x00", 400),
             (b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", 400),

@@ -30,8 +30,9 @@ const MAX_MESSAGE: usize = 1_000_000;
 pub const PING_AFTER: Duration = Duration::from_secs(15);
 /// A ping repeats after so long without an answer.
 const PING_AGAIN: Duration = Duration::from_secs(10);
-/// After so much silence, pings unanswered, the connection is dead. Must stay below 45 s.
-pub const DEAD_AFTER: Duration = Duration::from_secs(40);
+/// After so much silence, pings unanswered, the connection is dead. With the time until somebody looks
+/// (`notify::WAIT`) that stays below 45 s.
+pub const DEAD_AFTER: Duration = Duration::from_secs(38);
 
 /// An open notification socket.
 #[derive(Debug)]

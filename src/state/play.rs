@@ -49,6 +49,15 @@ pub struct End {
     pub told: bool,
 }
 
+/// What a fetch was asked for about a play.
+#[derive(Debug, Default)]
+pub struct AskedAbout {
+    /// Another item under its key.
+    pub item: Option<Id>,
+    /// A transcode that it does not carry.
+    pub transcode: Option<Box<str>>,
+}
+
 /// One play.
 #[derive(Debug)]
 pub struct Play {
@@ -93,6 +102,9 @@ pub struct Play {
     pub duration: Option<f64>,
     /// What the transcoder does for it.
     pub transcode: Option<Box<TranscodeSession>>,
+    /// What notifications last said of it that the listing did not bear out: that is asked about
+    /// once, and not with every report.
+    pub asked_about: AskedAbout,
     /// The connection of the socket during which it was last confirmed.
     pub connection: u64,
     /// The text of its labels, built when first needed and dropped when a value changes.
@@ -127,6 +139,7 @@ impl Play {
             view_offset: None,
             duration: None,
             transcode: None,
+            asked_about: AskedAbout::default(),
             connection: 0,
             labels: None,
         };
@@ -323,6 +336,31 @@ impl Play {
     pub fn transcode_id(&self) -> Option<&str> {
         let key = self.transcode.as_ref()?.key.get()?;
         Some(classify::transcode_id(key))
+    }
+
+    /// Whether `item` is known to be another than this play's.
+    #[must_use]
+    pub fn is_of_another(&self, item: Option<Id>) -> bool {
+        item.is_some() && self.rating_key.is_some() && item != self.rating_key
+    }
+
+    /// Whether a notification under this play's key, about `item`, tells that another plays there now.
+    /// If the listing does not bear that out, the same is no news again.
+    pub fn is_news_of_another(&mut self, item: Option<Id>) -> bool {
+        let news = self.is_of_another(item) && item != self.asked_about.item;
+        if news {
+            self.asked_about.item = item;
+        }
+        news
+    }
+
+    /// Whether a notification that names the transcode `id` tells of one that is not known of it.
+    pub fn is_news_of_transcode(&mut self, id: &str) -> bool {
+        let news = !self.owns_transcode(id) && self.asked_about.transcode.as_deref() != Some(id);
+        if news {
+            self.asked_about.transcode = Some(id.into());
+        }
+        news
     }
 
     /// Takes what a notification says about its transcode. `fresh` begins a new run of it, which

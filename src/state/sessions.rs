@@ -121,16 +121,22 @@ impl Sessions {
             return;
         };
         let item = news.rating_key.get().and_then(Id::parse);
+        let awaited = self
+            .announced
+            .get(key)
+            .is_some_and(|announced| announced.item == item);
+        let another = self.live.get_mut(key).is_some_and(|play| {
+            play.is_of_another(item) && (awaited || play.is_news_of_another(item))
+        });
         match self.live.get_mut(key) {
-            Some(play)
-                if item.is_some() && play.rating_key.is_some() && item != play.rating_key =>
-            {
+            Some(_) if another && !over => {
                 // The next episode under the same key: the listing will tell all about it.
-                if !over {
-                    self.announce(key, item, phase, now);
+                if self.announce(key, item, phase, now) {
+                    effects.want_sessions(soon);
                 }
-                effects.want_sessions(soon);
             }
+            // Of the episode before, perhaps.
+            Some(play) if over && play.is_of_another(item) => effects.want_sessions(soon),
             Some(play) if over => {
                 effects.estimated_bytes += play.stop(now);
                 let play = self.live.remove(key);
@@ -140,8 +146,8 @@ impl Sessions {
             }
             Some(play) => {
                 let transcode = news.transcode_session.get().map(transcode_id);
-                if phase != Some(play.phase)
-                    || transcode.is_some_and(|transcode| !play.owns_transcode(transcode))
+                if phase.is_some_and(|phase| phase != play.phase)
+                    || transcode.is_some_and(|transcode| play.is_news_of_transcode(transcode))
                 {
                     effects.want_sessions(soon);
                 }
@@ -164,7 +170,7 @@ impl Sessions {
         }
     }
 
-    /// Remembers an announced session; true when it was not remembered yet.
+    /// Remembers an announced session; true when it is news, and worth a fetch.
     fn announce(
         &mut self,
         key: &str,
@@ -172,8 +178,8 @@ impl Sessions {
         phase: Option<Phase>,
         now: Instant,
     ) -> bool {
-        let known = self.announced.contains_key(key);
-        if !known && self.announced.len() >= MAX_ANNOUNCED {
+        let mut news = !self.announced.contains_key(key);
+        if news && self.announced.len() >= MAX_ANNOUNCED {
             return true;
         }
         let announced = self
@@ -189,11 +195,12 @@ impl Sessions {
             // Another item under the same key: what was heard was not about this one.
             announced.item = item;
             announced.heard = Heard::new(now);
+            news = true;
         }
         if let Some(phase) = phase {
             announced.heard.hear(phase, now);
         }
-        !known
+        news
     }
 
     /// Applies a `transcodeSession.*` notification: to the session that carries the transcode's

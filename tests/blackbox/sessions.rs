@@ -718,3 +718,41 @@ fn ten_streams_at_plex_s_cadence_stay_within_the_budget_on_plex() {
     let more = plex.count("/status/sessions") - before;
     assert!(more <= 2, "{more} fetches for plain progress");
 }
+
+#[test]
+fn what_the_listing_does_not_bear_out_is_asked_about_once() {
+    let plex = FakePlex::default();
+    plex.world().play(movie(1, 101, "Alien"));
+    let exporter = started(&plex);
+    plays(&exporter, "1");
+    // Another item's number, a transcode that the session does not carry, a state nobody knows.
+    let odd = |item: u64, state: &str| {
+        let mut frame = playing(1, item, state, 1_000);
+        frame["NotificationContainer"]["PlaySessionStateNotification"][0]["transcodeSession"] =
+            json!("n0t1isted");
+        plex.push(&frame);
+    };
+    let before = plex.count("/status/sessions");
+    let mut notified = 0.0;
+    for _ in 0..20 {
+        odd(999, "playing");
+        odd(101, "playing");
+        odd(101, "levitating");
+        notified += 3.0;
+        exporter.until_value(
+            "plex_exporter_notifications_total",
+            &[("type", "playing")],
+            notified,
+        );
+    }
+    let settled = Instant::now();
+    exporter.until("time", SOON, |_| {
+        settled.elapsed() > Duration::from_millis(1_500)
+    });
+    let more = plex.count("/status/sessions") - before;
+    assert!((1..=4).contains(&more), "{more} fetches");
+    assert_eq!(
+        exporter.scrape().value("plex_active_sessions", &[]),
+        Some(1.0)
+    );
+}
