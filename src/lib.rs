@@ -14,7 +14,7 @@
 //! |---|---|
 //! | [`cli`], [`config`] | arguments and environment |
 //! | [`secret`], [`server_url`], [`listen`] | the values of the configuration that have rules of their own |
-//! | [`logging`], [`threads`], [`clock`], [`build_info`] | what every part uses |
+//! | [`logging`], [`threads`], [`clock`], [`random`], [`build_info`] | what every part uses |
 //! | [`net`], [`tls`] | connections to Plex |
 //! | [`plex`] | Plex's protocol: requests, answers, notifications |
 //! | [`poller`], [`notify`] | the threads that talk to Plex |
@@ -56,6 +56,7 @@ pub mod notify;
 pub mod owner;
 pub mod plex;
 pub mod poller;
+pub mod random;
 pub mod secret;
 pub mod server_url;
 pub mod state;

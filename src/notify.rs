@@ -1,10 +1,6 @@
 //! The thread that listens to Plex's notifications, and connects again when they stop.
 
-use std::{
-    collections::hash_map::RandomState,
-    hash::{BuildHasher, Hasher},
-    time::{Duration, Instant},
-};
+use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender};
 use log::debug;
@@ -17,6 +13,7 @@ use crate::{
         notification,
         socket::{Received, Socket},
     },
+    random,
     secret::Secret,
 };
 
@@ -101,14 +98,9 @@ impl Backoff {
             .min(MAX_PAUSE);
         self.failures += 1;
         // Up to a fifth less, so that several exporters do not come back as one.
-        let jitter = f64::from(u8::try_from(random() % 201).unwrap_or(0)) / 1_000.0;
+        let jitter = f64::from(u8::try_from(random::number() % 201).unwrap_or(0)) / 1_000.0;
         pause.mul_f64(1.0 - jitter)
     }
-}
-
-/// A random number; the standard library seeds its hashers with the system's.
-fn random() -> u64 {
-    RandomState::new().build_hasher().finish()
 }
 
 #[cfg(test)]

@@ -23,7 +23,7 @@ use crossbeam_channel::{Receiver, Sender, bounded};
 use tiny_http::Server;
 
 use super::{head::Head, routes};
-use crate::{owner::Owner, threads};
+use crate::{owner::Owner, random, threads};
 
 /// So many requests are answered at a time: a scrape and something else. Answering takes
 /// milliseconds; what takes long is clients, and those wait on the guard's side.
@@ -55,9 +55,9 @@ impl Inner {
     pub fn start(owner: &Owner) -> io::Result<(Self, Handlers)> {
         // An abstract address needs no writable directory.
         let name = format!(
-            "plex-exporter-{}-{:p}",
+            "plex-exporter-{}-{:x}",
             std::process::id(),
-            &raw const *owner
+            random::number()
         );
         let address = SocketAddr::from_abstract_name(name)?;
         let listener = UnixListener::bind_addr(&address)?;

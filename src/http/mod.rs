@@ -22,3 +22,44 @@ mod routes;
 mod scrapes;
 
 pub use guard::Guard;
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        io::{Read, Write},
+        net::{TcpListener, TcpStream},
+        time::{Duration, Instant},
+    };
+
+    use super::*;
+    use crate::{clock::Now, owner::Owner};
+
+    #[test]
+    fn while_the_owner_is_silent_every_answer_is_503_and_comes_in_bounded_time() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        // Questions are taken and never answered.
+        let (owner, _questions) = Owner::channel(Now::read());
+        let guard = Guard::start(listener, &owner).unwrap();
+        let begun = Instant::now();
+        std::thread::scope(|scope| {
+            for path in ["/metrics", "/health", "/metrics", "/health"] {
+                scope.spawn(move || {
+                    let mut stream = TcpStream::connect(address).unwrap();
+                    write!(stream, "GET {path} HTTP/1.1\r\nHost: x\r\n\r\n").unwrap();
+                    let mut answer = String::new();
+                    stream.read_to_string(&mut answer).unwrap();
+                    assert!(answer.starts_with("HTTP/1.1 503 "), "{path}: {answer}");
+                });
+            }
+        });
+        assert!(
+            begun.elapsed() < Duration::from_secs(6),
+            "{:?}",
+            begun.elapsed()
+        );
+        for thread in guard.stop() {
+            thread.join().unwrap();
+        }
+    }
+}

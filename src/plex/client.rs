@@ -193,7 +193,7 @@ fn request_error(error: ureq::Error) -> PlexError {
         {
             PlexError::TooLarge
         }
-        ureq::Error::Io(error) => PlexError::Connect(format!(
+        ureq::Error::Io(error) => PlexError::Broken(format!(
             "the connection broke ({error}): Plex may be restarting; if it always happens, the port may want \
              https:// in PLEX_SERVER"
         )),

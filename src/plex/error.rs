@@ -7,8 +7,10 @@ use crate::net::DialError;
 /// A failed request. `Display` says what is wrong and the mend; no variant holds the token.
 #[derive(Debug)]
 pub enum PlexError {
-    /// No connection: name not resolved, refused, reset, or closed before the answer was whole.
+    /// No connection: name not resolved, or refused.
     Connect(String),
+    /// The connection was reset or closed before the answer was whole.
+    Broken(String),
     /// The answer was not whole within the time limit.
     Timeout,
     /// The TLS handshake failed; the text holds the mend.
@@ -46,7 +48,7 @@ impl PlexError {
     #[must_use]
     pub fn reason(&self) -> &'static str {
         match self {
-            Self::Connect(_) => "connect",
+            Self::Connect(_) | Self::Broken(_) => "connect",
             Self::Timeout => "timeout",
             Self::Tls(_) => "tls",
             Self::Unauthorized => "unauthorized",
@@ -70,8 +72,8 @@ impl PlexError {
         }
     }
 
-    /// Whether no conversation took place at all: true for every request alike, so one message is
-    /// enough for all of them.
+    /// Whether there was no connection at all: true for every request alike, so one message is enough
+    /// for all of them.
     #[must_use]
     pub fn is_unreachable(&self) -> bool {
         matches!(self, Self::Connect(_) | Self::Tls(_))
@@ -95,7 +97,9 @@ impl From<DialError> for PlexError {
 impl fmt::Display for PlexError {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Connect(text) | Self::Tls(text) | Self::Decode(text) => formatter.write_str(text),
+            Self::Connect(text) | Self::Broken(text) | Self::Tls(text) | Self::Decode(text) => {
+                formatter.write_str(text)
+            }
             Self::Timeout => formatter.write_str(
                 "no answer within the time limit: Plex is busy or hangs, or a firewall drops \
                  the packets",

@@ -164,7 +164,7 @@ impl Socket {
 }
 
 fn closed() -> PlexError {
-    PlexError::Connect("Plex closed the connection (it does so when it restarts)".to_owned())
+    PlexError::Broken("Plex closed the connection (it does so when it restarts)".to_owned())
 }
 
 fn upgrade_error(error: Error) -> PlexError {
@@ -209,5 +209,5 @@ fn frame_error(error: Error) -> PlexError {
 }
 
 fn broken(error: &io::Error) -> PlexError {
-    PlexError::Connect(format!("the connection broke ({error})"))
+    PlexError::Broken(format!("the connection broke ({error})"))
 }

@@ -27,7 +27,7 @@ impl State {
         self.exporter
             .count(fetch.endpoint(), requests, result.as_ref().err(), now.wall);
         if let Err(error) = &result
-            && error.is_unreachable()
+            && (error.is_unreachable() || matches!(error, PlexError::Broken(_)))
             && fetch != Fetch::Server
             && self.up
         {

@@ -60,8 +60,14 @@ impl Troubles {
                 }
             }
             Some(error) => {
+                // Whichever request is the first to find Plex unreachable, it is so for all.
+                let area = if error.is_unreachable() {
+                    Area::Plex
+                } else {
+                    area
+                };
                 let plex_is_told = area != Area::Plex && self.told.contains_key(&Area::Plex);
-                if plex_is_told && (error.is_unreachable() || matches!(error, PlexError::Timeout)) {
+                if plex_is_told && matches!(error, PlexError::Timeout | PlexError::Broken(_)) {
                     // Plex itself is in trouble, and that was said.
                     return;
                 }
@@ -109,6 +115,23 @@ mod tests {
     }
 
     #[test]
+    fn whoever_finds_plex_unreachable_says_it_for_all() {
+        let mut troubles = Troubles::default();
+        let mut effects = Effects::default();
+        let refused = PlexError::Connect("refused".into());
+        for area in [Area::Libraries, Area::Socket, Area::Plex, Area::Statistics] {
+            troubles.note(area, Some(&refused), &mut effects);
+        }
+        troubles.note(Area::Plex, None, &mut effects);
+        let told: Vec<_> = effects
+            .messages
+            .iter()
+            .map(|message| message.text.as_str())
+            .collect();
+        assert_eq!(told, ["Plex: refused", "Plex: works again"]);
+    }
+
+    #[test]
     fn while_plex_is_down_nothing_else_complains_of_it() {
         let mut troubles = Troubles::default();
         let mut effects = Effects::default();
@@ -116,7 +139,7 @@ mod tests {
         troubles.note(Area::Sessions, Some(&PlexError::Timeout), &mut effects);
         troubles.note(
             Area::Socket,
-            Some(&PlexError::Connect(String::new())),
+            Some(&PlexError::Broken(String::new())),
             &mut effects,
         );
         assert_eq!(effects.messages.len(), 1);

@@ -309,14 +309,3 @@ fn without_file_descriptors_it_waits_and_serves_again() {
     );
     exporter.until_value("plex_up", &[], 1.0);
 }
-
-#[test]
-fn while_the_owner_is_busy_a_scrape_is_answered_in_bounded_time() {
-    let plex = FakePlex::default();
-    let (exporter, ..) = started(&plex, 0);
-    exporter.signal("STOP");
-    let stream = open(exporter.address, b"GET /health HTTP/1.1\r\n\r\n");
-    exporter.signal("CONT");
-    assert!(matches!(status(stream), Some(200 | 503)));
-    assert_eq!(exporter.get("/health").status, 200);
-}

@@ -299,7 +299,7 @@ fn what_is_wrong_is_said_once_per_change() {
     let mut plex = FakePlex::default();
     plex.stop();
     let exporter = Setup::new(&plex.url()).env("LOG_LEVEL", "info").start();
-    exporter.wait_for_log("PLEX_SERVER");
+    exporter.wait_for_log("Plex: cannot connect");
     plex.start_again();
     exporter.wait_for_log("Plex: works again");
     plex.world().fault("/", html(503, "Maintenance"));

@@ -67,7 +67,7 @@ fn every_fault_of_the_server_is_told_survived_and_recovered_from() {
         ),
         (
             Fault::Oversize {
-                bytes: 400_000_000,
+                bytes: 24_000_000,
                 gzip: true,
             },
             "too_large",
