@@ -63,8 +63,9 @@ impl Reply {
         .with_chunked_threshold(usize::MAX)
     }
 
-    fn with_header(mut self, header: Header) -> Self {
-        self.headers.push(header);
+    fn with_header(mut self, name: &str, value: &str) -> Self {
+        // Fails for what is not ASCII, and all of this file's are.
+        self.headers.extend(Header::from_bytes(name, value));
         self
     }
 }
@@ -74,7 +75,7 @@ fn route(method: &Method, path: &str, gzip: bool, owner: &Owner) -> Reply {
         return page(404, PLAIN, "not found; see /metrics\n");
     }
     if !matches!(method, Method::Get | Method::Head) {
-        return page(405, PLAIN, "only GET and HEAD\n").with_header(header("Allow", "GET, HEAD"));
+        return page(405, PLAIN, "only GET and HEAD\n").with_header("Allow", "GET, HEAD");
     }
     match path {
         "/metrics" => match owner.scrape() {
@@ -94,7 +95,7 @@ fn metrics(text: String, gzip: bool) -> Reply {
         && text.len() > WORTH_COMPRESSING
         && let Some(packed) = pack(&text)
     {
-        return response(200, TEXT_FORMAT, packed).with_header(header("Content-Encoding", "gzip"));
+        return response(200, TEXT_FORMAT, packed).with_header("Content-Encoding", "gzip");
     }
     response(200, TEXT_FORMAT, text.into_bytes())
 }
@@ -122,22 +123,14 @@ fn page(status: u16, content_type: &str, body: &str) -> Reply {
 }
 
 fn response(status: u16, content_type: &str, body: Vec<u8>) -> Reply {
-    let headers = vec![
-        header("Content-Type", content_type),
-        header("Vary", "Accept-Encoding"),
-    ];
-    Reply {
+    let length = body.len();
+    let reply = Reply {
         status,
-        headers,
-        length: body.len(),
+        headers: Vec::new(),
+        length,
         body,
-    }
-}
-
-fn header(name: &str, value: &str) -> Header {
-    #[expect(
-        clippy::expect_used,
-        reason = "all names and values are ASCII constants of this file"
-    )]
-    Header::from_bytes(name, value).expect("a constant header")
+    };
+    reply
+        .with_header("Content-Type", content_type)
+        .with_header("Vary", "Accept-Encoding")
 }

@@ -6,7 +6,7 @@
 //!
 //! | module | holds |
 //! |---|---|
-//! | `sessions`, `play` | who plays what, and for how long |
+//! | `sessions`, `play`, `announced` | who plays what, and for how long |
 //! | `identity`, `phase`, `facts` | what tells plays apart, what they do, their label values |
 //! | `answers` | what Plex's answers change |
 //! | `classify`, `words` | the label rules |
@@ -19,6 +19,7 @@
 //! | `effects` | what a change asks of the rest of the program |
 
 pub mod activities;
+pub mod announced;
 mod answers;
 pub mod classify;
 pub mod effects;

@@ -5,16 +5,17 @@
 //! leaves open is settled by the fetch it asks for.
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::BTreeMap,
     time::{Duration, Instant},
 };
 
 use log::Level;
 
 use super::{
+    announced::Announced,
     classify::transcode_id,
     effects::Effects,
-    phase::{Heard, Phase},
+    phase::Phase,
     play::{Play, Title},
 };
 use crate::{
@@ -37,33 +38,19 @@ pub const FORGET_AFTER: Duration = Duration::from_secs(45);
 pub const SILENT_AFTER: Duration = Duration::from_secs(12);
 /// For so long a `stopped` notification outweighs a listing: Plex may list the session a bit longer.
 const STOP_HOLDS: Duration = Duration::from_secs(2);
-/// A listing that contradicts a notification is checked again after so long, as is the listing
-/// that does not yet have an announced session.
+/// A listing that contradicts a notification is checked again after so long.
 const RETRY: Duration = Duration::from_secs(1);
-/// An announced session is looked for so often; then only the regular fetches can find it.
-const RETRIES: u32 = 4;
 /// An `.end` of a transcode that no `.start` follows for so long is looked into.
 const SEEK_GRACE: Duration = Duration::from_millis(1_500);
-/// So many announced sessions are remembered; a real server has a handful.
-const MAX_ANNOUNCED: usize = 256;
 /// A failed fetch of a title is repeated so often.
 const TITLE_ATTEMPTS: u8 = 3;
-
-/// A session known by notifications alone.
-#[derive(Debug)]
-struct Announced {
-    first: Instant,
-    item: Option<Id>,
-    heard: Heard,
-    looked_for: u32,
-}
 
 /// All plays.
 #[derive(Debug, Default)]
 pub struct Sessions {
     live: BTreeMap<Box<str>, Play>,
     ended: Vec<Play>,
-    announced: HashMap<Box<str>, Announced>,
+    announced: Announced,
     /// Whether `/status/sessions` was ever answered: what it lists then began before us.
     listed_once: bool,
     /// Counts the connections of the socket.
@@ -121,17 +108,14 @@ impl Sessions {
             return;
         };
         let item = news.rating_key.get().and_then(Id::parse);
-        let awaited = self
-            .announced
-            .get(key)
-            .is_some_and(|announced| announced.item == item);
+        let awaited = self.announced.awaits(key, item);
         let another = self.live.get_mut(key).is_some_and(|play| {
             play.is_of_another(item) && (awaited || play.is_news_of_another(item))
         });
         match self.live.get_mut(key) {
             Some(_) if another && !over => {
                 // The next episode under the same key: the listing will tell all about it.
-                if self.announce(key, item, phase, now) {
+                if self.announced.hear(key, item, phase, now) {
                     effects.want_sessions(soon);
                 }
             }
@@ -141,7 +125,7 @@ impl Sessions {
                 effects.estimated_bytes += play.stop(now);
                 let play = self.live.remove(key);
                 self.finish(play, effects);
-                self.announced.remove(key);
+                self.announced.forget(key);
                 effects.want_sessions(soon);
             }
             Some(play) => {
@@ -159,48 +143,15 @@ impl Sessions {
                 }
             }
             None if over => {
-                self.announced.remove(key);
+                self.announced.forget(key);
                 effects.want_sessions(soon);
             }
             None => {
-                if self.announce(key, item, phase, now) {
+                if self.announced.hear(key, item, phase, now) {
                     effects.want_sessions(soon);
                 }
             }
         }
-    }
-
-    /// Remembers an announced session; true when it is news, and worth a fetch.
-    fn announce(
-        &mut self,
-        key: &str,
-        item: Option<Id>,
-        phase: Option<Phase>,
-        now: Instant,
-    ) -> bool {
-        let mut news = !self.announced.contains_key(key);
-        if news && self.announced.len() >= MAX_ANNOUNCED {
-            return true;
-        }
-        let announced = self
-            .announced
-            .entry(key.into())
-            .or_insert_with(|| Announced {
-                first: now,
-                item,
-                heard: Heard::new(now),
-                looked_for: 0,
-            });
-        if announced.item != item {
-            // Another item under the same key: what was heard was not about this one.
-            announced.item = item;
-            announced.heard = Heard::new(now);
-            news = true;
-        }
-        if let Some(phase) = phase {
-            announced.heard.hear(phase, now);
-        }
-        news
     }
 
     /// Applies a `transcodeSession.*` notification: to the session that carries the transcode's
@@ -257,14 +208,8 @@ impl Sessions {
                     continue;
                 }
             }
-            let heard = self.announced.remove(key).and_then(|announced| {
-                let listed = session.rating_key.get().and_then(Id::parse);
-                // One that went silent since tells nothing about what plays under this key now,
-                // and neither does one about another item.
-                let recent = started < announced.heard.last + 2 * SILENT_AFTER;
-                let same = announced.item.is_none() || listed.is_none() || announced.item == listed;
-                (recent && same).then_some(announced.heard)
-            });
+            let item = session.rating_key.get().and_then(Id::parse);
+            let heard = self.announced.take(key, item, started);
             let since = heard.map_or(started, |heard| heard.since);
             let mut play = match self.ended_as(session, key, started, heard.is_some()) {
                 Ended::Held => {
@@ -298,7 +243,7 @@ impl Sessions {
                 self.finish(Some(play), effects);
             }
         }
-        self.look_for_announced(started, now, effects);
+        self.announced.look_again(started, now, effects);
         self.listed_once = true;
     }
 
@@ -337,20 +282,6 @@ impl Sessions {
             Ended::Held
         } else {
             Ended::Revived(Box::new(self.ended.swap_remove(index)))
-        }
-    }
-
-    /// A first notification may come before Plex lists the session: that is normal.
-    fn look_for_announced(&mut self, started: Instant, now: Instant, effects: &mut Effects) {
-        self.announced
-            .retain(|_, announced| now < announced.first + 5 * FORGET_AFTER);
-        for announced in self.announced.values_mut() {
-            if announced.first >= started {
-                effects.want_sessions(now + DEBOUNCE);
-            } else if announced.looked_for < RETRIES {
-                announced.looked_for += 1;
-                effects.want_sessions(now + RETRY * announced.looked_for);
-            }
         }
     }
 
