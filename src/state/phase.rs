@@ -23,6 +23,14 @@ impl Phase {
             .find(|phase| phase.label().eq_ignore_ascii_case(state))
     }
 
+    /// Whether a state means that the session is over.
+    #[must_use]
+    pub fn is_over(state: &str) -> bool {
+        ["stopped", "error"]
+            .into_iter()
+            .any(|over| over.eq_ignore_ascii_case(state.trim()))
+    }
+
     /// The `state` label.
     #[must_use]
     pub fn label(self) -> &'static str {

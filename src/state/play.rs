@@ -430,12 +430,11 @@ impl Play {
     }
 }
 
-/// `Player.state`. A session that is listed without one is live, and live sessions mostly play.
+/// `Player.state`. A session that is listed without one is live, and live sessions mostly play; one
+/// in a state that nobody knows is not taken to play.
 fn listed_phase(session: &Session) -> Phase {
-    session
-        .player
-        .get()
-        .and_then(|player| player.state.get())
-        .and_then(Phase::parse)
-        .unwrap_or(Phase::Playing)
+    let state = session.player.get().and_then(|player| player.state.get());
+    state.map_or(Phase::Playing, |state| {
+        Phase::parse(state).unwrap_or(Phase::Buffering)
+    })
 }

@@ -96,7 +96,7 @@ impl Sessions {
     pub fn hear(&mut self, news: &Playing, now: Instant, effects: &mut Effects) {
         let soon = now + DEBOUNCE;
         let state = news.state.or_empty().trim();
-        let over = state.eq_ignore_ascii_case("stopped") || state.eq_ignore_ascii_case("error");
+        let over = Phase::is_over(state);
         let phase = Phase::parse(state);
         // Old clients stop without a key. What is no counter is nothing of Plex's.
         let key = news
@@ -193,7 +193,11 @@ impl Sessions {
         effects: &mut Effects,
     ) {
         let mut missing = std::mem::take(&mut self.live);
-        for session in listed {
+        let is_live = |session: &&Session| {
+            let player = session.player.get();
+            !player.is_some_and(|player| Phase::is_over(player.state.or_empty()))
+        };
+        for session in listed.iter().filter(is_live) {
             let Some(key) = key_of(session, &self.live) else {
                 continue;
             };

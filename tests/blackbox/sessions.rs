@@ -756,3 +756,23 @@ fn what_the_listing_does_not_bear_out_is_asked_about_once() {
         Some(1.0)
     );
 }
+
+#[test]
+fn a_session_listed_as_stopped_is_over_and_an_unknown_state_does_not_count_as_playing() {
+    let plex = FakePlex::default();
+    plex.world().sessions = vec![
+        with(
+            movie(1, 101, "Over"),
+            json!({"Player": {"state": "stopped"}}),
+        ),
+        with(
+            movie(2, 101, "Odd"),
+            json!({"Player": {"state": "levitating"}}),
+        ),
+        movie(3, 101, "Alien"),
+    ];
+    let exporter = started(&plex);
+    let samples = plays(&exporter, "3");
+    assert_eq!(samples.value("plex_active_sessions", &[]), Some(2.0));
+    assert_eq!(samples.of("plex_plays_total", &[]).len(), 1);
+}
