@@ -28,7 +28,9 @@ use crate::{owner::Owner, random, threads};
 /// So many requests are answered at a time: a scrape and something else. Answering takes
 /// milliseconds; what takes long is clients, and those wait on the guard's side.
 const CONNECTIONS: usize = 2;
-/// An answer takes at most twice the owner's time limit; beyond that something is broken.
+/// For so long a request waits for its turn. An exchange itself has no time-out: it depends on nobody
+/// outside, its length is bounded by the owner's limit, and one that was merely suspended (a paused
+/// container, a sleeping machine) goes on where it was.
 const TIMEOUT: Duration = Duration::from_secs(5);
 
 /// The way to tiny_http.
@@ -80,8 +82,6 @@ impl Inner {
         let (give_back, idle) = bounded(CONNECTIONS);
         for _ in 0..CONNECTIONS {
             let mut stream = UnixStream::connect_addr(&address)?;
-            stream.set_read_timeout(Some(TIMEOUT))?;
-            stream.set_write_timeout(Some(TIMEOUT))?;
             // A connection that was answered was accepted.
             exchange(&mut stream, &format!("HEAD / {REST}\r\n"))?;
             // There is room: the channel holds them all.
