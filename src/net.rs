@@ -324,17 +324,32 @@ impl Timed {
     }
 }
 
+/// Repeats what a signal broke off. A socket with a time-out is broken off even by the stop and
+/// continuation of the process (a paused container), and nothing is wrong with it.
+fn uninterrupted<T>(mut work: impl FnMut() -> io::Result<T>) -> io::Result<T> {
+    loop {
+        match work() {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            outcome => return outcome,
+        }
+    }
+}
+
 impl Read for Timed {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        self.tcp.set_read_timeout(self.left()?)?;
-        self.tcp.read(buffer)
+        uninterrupted(|| {
+            self.tcp.set_read_timeout(self.left()?)?;
+            (&self.tcp).read(buffer)
+        })
     }
 }
 
 impl Write for Timed {
     fn write(&mut self, buffer: &[u8]) -> io::Result<usize> {
-        self.tcp.set_write_timeout(self.left()?)?;
-        self.tcp.write(buffer)
+        uninterrupted(|| {
+            self.tcp.set_write_timeout(self.left()?)?;
+            (&self.tcp).write(buffer)
+        })
     }
 
     fn flush(&mut self) -> io::Result<()> {

@@ -193,7 +193,10 @@ fn exchange(stream: &mut UnixStream, request: &str) -> io::Result<Vec<u8>> {
             }
             httparse::Status::Partial => {
                 let mut chunk = [0; 1_024];
-                let read = stream.read(&mut chunk)?;
+                let read = match stream.read(&mut chunk) {
+                    Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                    read => read?,
+                };
                 if read == 0 {
                     return Err(io::ErrorKind::UnexpectedEof.into());
                 }
