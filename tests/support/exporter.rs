@@ -361,6 +361,12 @@ impl Exporter {
 
 impl Drop for Exporter {
     fn drop(&mut self) {
+        // Below a program that runs it (`unshare`), the exporter is that one's child.
+        let id = self.child.id();
+        let below = std::fs::read_to_string(format!("/proc/{id}/task/{id}/children"));
+        for pid in below.unwrap_or_default().split_whitespace() {
+            let _ = Command::new("kill").args(["-KILL", pid]).status();
+        }
         let _ = self.child.kill();
         let _ = self.child.wait();
         let _ = std::fs::remove_file(&self.health_file);
