@@ -195,9 +195,8 @@ fn check_token(client: &Client, report: &mut Report<impl Write>) -> io::Result<b
     let server = match client.fetch(&Fetch::Server).result {
         Ok(Answer::Server(server)) if server.machine_identifier.get().is_some() => server,
         Ok(_) => {
-            let text =
-                "the answer names no Plex server: is PLEX_SERVER the address of Plex itself?";
-            return report.wrong("token", text).map(|()| false);
+            let text = PlexError::stranger().to_string();
+            return report.wrong("token", &text).map(|()| false);
         }
         Err(error) => return report.wrong("token", &error.to_string()).map(|()| false),
     };

@@ -196,7 +196,6 @@ fn read_head(mut stream: &TcpStream) -> io::Result<Request> {
             Ok(0) => return Ok(Request::Refused(400)),
             Ok(read) => {
                 buffer.extend_from_slice(&chunk[..read]);
-                // A head ends with an empty line; without one it is not worth looking.
                 match parse(&buffer) {
                     Parsed::Partial => {}
                     Parsed::Whole(head) => return Ok(Request::Asked(head)),

@@ -44,6 +44,16 @@ impl PlexError {
         "decode",
     ];
 
+    /// The error for an answer that is a `MediaContainer`, but says of no server that it is its own:
+    /// any JSON could be an empty one, and Plex always says who it is.
+    #[must_use]
+    pub fn stranger() -> Self {
+        Self::Decode(
+            "the answer names no Plex server: is PLEX_SERVER the address of Plex itself?"
+                .to_owned(),
+        )
+    }
+
     /// The `reason` label in the exporter's own metrics.
     #[must_use]
     pub fn reason(&self) -> &'static str {

@@ -76,10 +76,7 @@ impl State {
         now: Now,
         effects: &mut Effects,
     ) {
-        // Any JSON object could be an empty `MediaContainer`; Plex always says who it is.
-        let stranger = PlexError::Decode(
-            "the answer names no Plex server: is PLEX_SERVER the address of Plex itself?".into(),
-        );
+        let stranger = PlexError::stranger();
         let server = match result {
             Ok(Answer::Server(server)) if server.machine_identifier.get().is_some() => Ok(server),
             Ok(_) => Err(&stranger),
