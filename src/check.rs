@@ -15,16 +15,16 @@ use rustls::{
 
 use crate::{
     config::{Config, ConfigError, TlsOptions},
-    logging::Clean,
+    logging::Sanitized,
     net::{self, Dialer, Stream},
     plex::{
         client::{Client, REQUEST_TIMEOUT},
         error::PlexError,
-        request::{Answer, Fetch},
+        request::{PlexRequest, PlexResponse},
         socket::{DEAD_AFTER, Received, Socket},
         wire,
     },
-    state::libraries::libraries_in,
+    state::libraries::library_directories,
 };
 
 /// How a step went.
@@ -55,7 +55,7 @@ struct Report<W> {
 impl<W: Write> Report<W> {
     fn line(&mut self, verdict: Verdict, step: &str, text: &str) -> io::Result<()> {
         self.wrong |= verdict == Verdict::Wrong;
-        writeln!(self.out, "{verdict:<8}{step:<20}{}", Clean(text))?;
+        writeln!(self.out, "{verdict:<8}{step:<20}{}", Sanitized(text))?;
         self.out.flush()
     }
 
@@ -79,9 +79,9 @@ pub fn run(config: Result<Config, ConfigError>, out: impl Write) -> io::Result<b
             report.ok("PLEX_SERVER", &config.server.to_string())?;
             check_server(&config, &mut report)?;
         }
-        Err(mistakes) => {
-            for mistake in mistakes.to_string().lines() {
-                report.wrong("configuration", mistake)?;
+        Err(errors) => {
+            for error in errors.to_string().lines() {
+                report.wrong("configuration", error)?;
             }
         }
     }
@@ -91,7 +91,7 @@ pub fn run(config: Result<Config, ConfigError>, out: impl Write) -> io::Result<b
 fn check_server(config: &Config, report: &mut Report<impl Write>) -> io::Result<()> {
     let dialer = match Dialer::new(&config.server, &config.tls) {
         Ok(dialer) => dialer,
-        Err(mistake) => return report.wrong("configuration", &mistake),
+        Err(error) => return report.wrong("configuration", &error),
     };
     if !check_connection(config, &dialer, report)? {
         return Ok(());
@@ -138,7 +138,7 @@ fn check_connection(
         let text = "not used: the token travels in clear text, so keep it within your network";
         return report.line(Verdict::Remark, "TLS", text).map(|()| true);
     }
-    match dialer.secure(tcp, deadline) {
+    match dialer.tls_handshake(tcp, deadline) {
         Ok(stream) => {
             let names = names_of(&stream).join(", ");
             if config.tls.skip_verification {
@@ -192,10 +192,10 @@ fn unverified_names(config: &Config) -> Option<Vec<String>> {
 
 /// The token, the version, Plex Pass; false when there is no way to go on.
 fn check_token(client: &Client, report: &mut Report<impl Write>) -> io::Result<bool> {
-    let server = match client.fetch(&Fetch::Server).result {
-        Ok(Answer::Server(server)) if server.machine_identifier.get().is_some() => server,
+    let server = match client.fetch(&PlexRequest::Server).result {
+        Ok(PlexResponse::Server(server)) if server.machine_identifier.get().is_some() => server,
         Ok(_) => {
-            let text = PlexError::stranger().to_string();
+            let text = PlexError::not_plex().to_string();
             return report.wrong("token", &text).map(|()| false);
         }
         Err(error) => return report.wrong("token", &error.to_string()).map(|()| false),
@@ -218,8 +218,8 @@ fn check_token(client: &Client, report: &mut Report<impl Write>) -> io::Result<b
 }
 
 fn check_sessions(client: &Client, report: &mut Report<impl Write>) -> io::Result<()> {
-    match client.fetch(&Fetch::Sessions).result {
-        Ok(Answer::Sessions(wire::Sessions { sessions })) => {
+    match client.fetch(&PlexRequest::Sessions).result {
+        Ok(PlexResponse::Sessions(wire::Sessions { sessions })) => {
             report.ok("administrator", "the token may see live sessions")?;
             report.ok("sessions", &format!("{} live", sessions.as_slice().len()))
         }
@@ -234,9 +234,9 @@ fn check_sessions(client: &Client, report: &mut Report<impl Write>) -> io::Resul
 }
 
 fn check_libraries(client: &Client, report: &mut Report<impl Write>) -> io::Result<()> {
-    match client.fetch(&Fetch::Providers).result {
-        Ok(Answer::Providers(providers)) => {
-            let libraries = libraries_in(&providers).unwrap_or_default();
+    match client.fetch(&PlexRequest::Providers).result {
+        Ok(PlexResponse::Providers(providers)) => {
+            let libraries = library_directories(&providers).unwrap_or_default();
             let titles: Vec<&str> = libraries
                 .iter()
                 .map(|(_, library)| library.title.or_empty())
@@ -258,8 +258,8 @@ fn check_libraries(client: &Client, report: &mut Report<impl Write>) -> io::Resu
 
 fn check_statistics(client: &Client, report: &mut Report<impl Write>) -> io::Result<()> {
     for (fetch, step) in [
-        (Fetch::Resources, "host load"),
-        (Fetch::Bandwidth, "bytes sent"),
+        (PlexRequest::Resources, "host load"),
+        (PlexRequest::Bandwidth, "bytes sent"),
     ] {
         match client.fetch(&fetch).result {
             Ok(_) => report.ok(step, "supplied")?,

@@ -14,7 +14,7 @@ pub enum Command {
     /// Try everything the exporter needs, for a person to read.
     Check,
     /// Write a file that is built into the binary.
-    Print(Artefact),
+    Print(Asset),
     /// Print the version.
     Version,
     /// Print the usage.
@@ -23,7 +23,7 @@ pub enum Command {
 
 /// A file built into the binary.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Artefact {
+pub enum Asset {
     /// The Grafana dashboard.
     Dashboard,
     /// The Prometheus alert rules.
@@ -32,14 +32,14 @@ pub enum Artefact {
     SystemdUnit,
 }
 
-impl Artefact {
+impl Asset {
     /// The file's text.
     #[must_use]
     pub fn text(self) -> &'static str {
         match self {
             Self::Dashboard => include_str!("../dashboard.json"),
-            Self::Alerts => include_str!("artefacts/alerts.yml"),
-            Self::SystemdUnit => include_str!("artefacts/plex-exporter.service"),
+            Self::Alerts => include_str!("assets/alerts.yml"),
+            Self::SystemdUnit => include_str!("assets/plex-exporter.service"),
         }
     }
 }
@@ -58,9 +58,9 @@ pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Command, S
         [] => Ok(Command::Run),
         ["health"] => Ok(Command::Health),
         ["check"] => Ok(Command::Check),
-        ["print", "dashboard"] => Ok(Command::Print(Artefact::Dashboard)),
-        ["print", "alerts"] => Ok(Command::Print(Artefact::Alerts)),
-        ["print", "systemd-unit"] => Ok(Command::Print(Artefact::SystemdUnit)),
+        ["print", "dashboard"] => Ok(Command::Print(Asset::Dashboard)),
+        ["print", "alerts"] => Ok(Command::Print(Asset::Alerts)),
+        ["print", "systemd-unit"] => Ok(Command::Print(Asset::SystemdUnit)),
         ["--version" | "-V"] => Ok(Command::Version),
         ["--help" | "-h"] => Ok(Command::Help),
         ["print"] => Err("`print` needs one of dashboard, alerts, systemd-unit".to_owned()),
@@ -128,7 +128,7 @@ mod tests {
         assert_eq!(parse_words(&["health"]), Ok(Command::Health));
         assert_eq!(
             parse_words(&["print", "alerts"]),
-            Ok(Command::Print(Artefact::Alerts))
+            Ok(Command::Print(Asset::Alerts))
         );
         for wrong in [
             &["helth"][..],

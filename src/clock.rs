@@ -2,16 +2,16 @@
 
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-/// One moment on both clocks: `mono` measures, `wall` names.
+/// MaybeObject moment on both clocks: `monotonic` measures durations, `unix_seconds` names moments.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Now {
+pub struct Timestamp {
     /// The monotonic clock: for every duration and deadline.
-    pub mono: Instant,
+    pub monotonic: Instant,
     /// Seconds since the epoch: for timestamps in metrics and to compare with Plex's rows.
-    pub wall: f64,
+    pub unix_seconds: f64,
 }
 
-impl Now {
+impl Timestamp {
     /// Reads the clocks. Only the edges of the program call this.
     #[must_use]
     pub fn read() -> Self {
@@ -19,8 +19,8 @@ impl Now {
             .duration_since(UNIX_EPOCH)
             .unwrap_or(Duration::ZERO);
         Self {
-            mono: Instant::now(),
-            wall: since_epoch.as_secs_f64(),
+            monotonic: Instant::now(),
+            unix_seconds: since_epoch.as_secs_f64(),
         }
     }
 
@@ -28,8 +28,8 @@ impl Now {
     #[must_use]
     pub fn after(self, duration: Duration) -> Self {
         Self {
-            mono: self.mono + duration,
-            wall: self.wall + duration.as_secs_f64(),
+            monotonic: self.monotonic + duration,
+            unix_seconds: self.unix_seconds + duration.as_secs_f64(),
         }
     }
 }

@@ -1,4 +1,4 @@
-//! The environment, read into a validated [`Config`]; all mistakes are reported at once.
+//! The environment, read into a validated [`Config`]; all errors are reported at once.
 
 use std::{
     ffi::OsString,
@@ -11,7 +11,7 @@ use rustls::pki_types::{CertificateDer, ServerName, pem::PemObject};
 
 use crate::{listen::ListenAddress, secret::Secret, server_url::ServerUrl};
 
-/// One environment variable, as `--help` prints it.
+/// MaybeObject environment variable, as `--help` prints it.
 #[derive(Debug)]
 pub struct Variable {
     /// Its name.
@@ -99,7 +99,7 @@ pub struct Config {
     /// The health marker's path.
     pub health_file: PathBuf,
     /// Label values to hide.
-    pub hide: Hidden,
+    pub hide: HiddenLabels,
     /// The least important messages that are logged.
     pub log_level: LevelFilter,
 }
@@ -117,7 +117,7 @@ pub struct TlsOptions {
 
 /// Which label values are replaced by `hidden`, in metrics and logs alike.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Hidden {
+pub struct HiddenLabels {
     /// The `user` label.
     pub user: bool,
     /// The three title labels.
@@ -135,7 +135,7 @@ pub struct ProbeConfig {
     pub listen: ListenAddress,
 }
 
-/// All mistakes found in the environment, one line each.
+/// All errors found in the environment, one line each.
 #[derive(Debug, PartialEq, Eq)]
 pub struct ConfigError(Vec<String>);
 
@@ -154,11 +154,11 @@ impl Config {
     /// Reads the whole configuration.
     ///
     /// # Errors
-    /// Every mistake, each with its variable and the mend. No value that may be a token is repeated.
+    /// Every error, each with its variable and the mend. No value that may be a token is repeated.
     pub fn from_env(lookup: Lookup<'_>) -> Result<Self, ConfigError> {
         let mut env = Env {
             lookup,
-            mistakes: Vec::new(),
+            errors: Vec::new(),
         };
         let server = env.parsed("PLEX_SERVER", DEFAULT_SERVER, ServerUrl::parse);
         let token = env.token();
@@ -169,7 +169,7 @@ impl Config {
         let log_level = env.parsed("LOG_LEVEL", "info", parse_level);
         match (server, token, listen, hide, log_level) {
             (Some(server), Some(token), Some(listen), Some(hide), Some(log_level))
-                if env.mistakes.is_empty() =>
+                if env.errors.is_empty() =>
             {
                 Ok(Self {
                     server,
@@ -181,7 +181,7 @@ impl Config {
                     log_level,
                 })
             }
-            _ => Err(ConfigError(env.mistakes)),
+            _ => Err(ConfigError(env.errors)),
         }
     }
 }
@@ -190,26 +190,26 @@ impl ProbeConfig {
     /// Reads what the `health` command needs.
     ///
     /// # Errors
-    /// Every mistake, as for [`Config::from_env`].
+    /// Every error, as for [`Config::from_env`].
     pub fn from_env(lookup: Lookup<'_>) -> Result<Self, ConfigError> {
         let mut env = Env {
             lookup,
-            mistakes: Vec::new(),
+            errors: Vec::new(),
         };
         let health_file = env.health_file();
         match env.listen() {
-            Some(listen) if env.mistakes.is_empty() => Ok(Self {
+            Some(listen) if env.errors.is_empty() => Ok(Self {
                 health_file,
                 listen,
             }),
-            _ => Err(ConfigError(env.mistakes)),
+            _ => Err(ConfigError(env.errors)),
         }
     }
 }
 
 struct Env<'a> {
     lookup: Lookup<'a>,
-    mistakes: Vec<String>,
+    errors: Vec<String>,
 }
 
 impl Env<'_> {
@@ -217,7 +217,7 @@ impl Env<'_> {
     fn text(&mut self, name: &str) -> Option<String> {
         let value = (self.lookup)(name)?;
         let Ok(value) = value.into_string() else {
-            self.mistakes.push(format!("{name}: is not UTF-8 text"));
+            self.errors.push(format!("{name}: is not UTF-8 text"));
             return None;
         };
         (!value.is_empty()).then_some(value)
@@ -231,7 +231,7 @@ impl Env<'_> {
     ) -> Option<T> {
         let value = self.text(name).unwrap_or_else(|| default.to_owned());
         parse(&value)
-            .map_err(|mistake| self.mistakes.push(format!("{name}: {mistake}")))
+            .map_err(|error| self.errors.push(format!("{name}: {error}")))
             .ok()
     }
 
@@ -257,7 +257,7 @@ impl Env<'_> {
             let directory = self.text("CREDENTIALS_DIRECTORY");
             let path = directory.map(|directory| Path::new(&directory).join("plex-token"));
             let Some(path) = path.filter(|path| path.exists()) else {
-                self.mistakes.push(
+                self.errors.push(
                     "PLEX_TOKEN: is not set; set it, or PLEX_TOKEN_FILE, to the token of the \
                      server's administrator (the README says how to find it)"
                         .to_owned(),
@@ -269,7 +269,7 @@ impl Env<'_> {
         };
         Secret::new(value)
             .map_err(|wrong| {
-                self.mistakes
+                self.errors
                     .push(format!("{source}: the token {wrong}; copy it again"));
             })
             .ok()
@@ -290,7 +290,7 @@ impl Env<'_> {
                 Some(token)
             }
             Err(error) => {
-                self.mistakes.push(format!(
+                self.errors.push(format!(
                     "{source}: cannot read {path_shown}: {error}; give a file that holds the \
                      token and that this user may read"
                 ));
@@ -303,13 +303,13 @@ impl Env<'_> {
         let skip_verification = self.parsed("SKIP_TLS_VERIFICATION", "false", parse_flag);
         let ca = self.text("PLEX_CA_FILE").and_then(|path| {
             read_certificates(Path::new(&path))
-                .map_err(|mistake| self.mistakes.push(format!("PLEX_CA_FILE: {mistake}")))
+                .map_err(|error| self.errors.push(format!("PLEX_CA_FILE: {error}")))
                 .ok()
         });
         let server_name = self.text("PLEX_TLS_SERVER_NAME").and_then(|name| {
             ServerName::try_from(name)
                 .map_err(|_| {
-                    self.mistakes.push(
+                    self.errors.push(
                         "PLEX_TLS_SERVER_NAME: is not a host name or IP address; write the name \
                          that stands in the certificate, without scheme and port"
                             .to_owned(),
@@ -357,8 +357,8 @@ fn parse_level(value: &str) -> Result<LevelFilter, String> {
     }
 }
 
-fn parse_hidden(value: &str) -> Result<Hidden, String> {
-    let mut hidden = Hidden::default();
+fn parse_hidden(value: &str) -> Result<HiddenLabels, String> {
+    let mut hidden = HiddenLabels::default();
     for word in value
         .split(',')
         .map(str::trim)
@@ -402,7 +402,7 @@ mod tests {
         assert_eq!(config.listen.to_string(), ":9594");
         assert_eq!(config.health_file, Path::new("/tmp/.healthy"));
         assert_eq!(config.log_level, LevelFilter::Info);
-        assert_eq!(config.hide, Hidden::default());
+        assert_eq!(config.hide, HiddenLabels::default());
         assert!(!config.tls.skip_verification);
     }
 
@@ -451,7 +451,7 @@ mod tests {
         let config = read(&[("PLEX_TOKEN", "t"), ("HIDE_LABELS", " user , device,")]).unwrap();
         assert_eq!(
             config.hide,
-            Hidden {
+            HiddenLabels {
                 user: true,
                 title: false,
                 device: true

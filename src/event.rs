@@ -5,14 +5,14 @@ use std::time::Instant;
 use crate::plex::{
     error::PlexError,
     notification::Notification,
-    request::{Answer, Fetch},
+    request::{PlexRequest, PlexResponse},
 };
 
 /// Something happened.
 #[derive(Debug)]
 pub enum Event {
     /// A fetch that the state asked for is over.
-    Fetched(Fetched),
+    Completed(Completed),
     /// The notification socket stands.
     SocketUp,
     /// The notification socket fell, or could not be opened.
@@ -23,13 +23,13 @@ pub enum Event {
 
 /// The end of a fetch.
 #[derive(Debug)]
-pub struct Fetched {
+pub struct Completed {
     /// What was asked.
-    pub fetch: Fetch,
+    pub fetch: PlexRequest,
     /// When the request was sent. What Plex says is true for a moment after this.
     pub started: Instant,
     /// Requests that were sent.
     pub requests: u8,
     /// The answer, or why there is none.
-    pub result: Result<Answer, PlexError>,
+    pub result: Result<PlexResponse, PlexError>,
 }

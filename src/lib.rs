@@ -4,7 +4,7 @@
 //!           notifications              fetches / answers                 scrapes
 //! Plex ──ws──▶ [notify] ──Event──▶ ┌──────────────────┐ ◀──Event── [poll-…] ◀──http── Plex
 //!                                  │ owner: the state │
-//!  SIGTERM ──▶ [signals] ──stop──▶ │ one select! loop │ ◀─Question─ [http] ◀─ [accept] ◀── Prometheus
+//!  SIGTERM ──▶ [signals] ──stop──▶ │ one select! loop │ ◀─Query─ [http] ◀─ [accept] ◀── Prometheus
 //!                                  └──────────────────┘
 //! ```
 //!
@@ -21,7 +21,7 @@
 //! | [`event`] | what they tell the owner |
 //! | [`state`] | the pure core: what is known, and how events change it |
 //! | [`metrics`] | the pure rendering of a scrape |
-//! | [`owner`] | the loop that holds the state |
+//! | [`event_loop`] | the loop that holds the state |
 //! | [`http`] | the metrics server |
 //! | [`health`] | the health marker and its probe |
 //! | [`check`] | the `check` command |
@@ -46,6 +46,7 @@ pub mod cli;
 pub mod clock;
 pub mod config;
 pub mod event;
+pub mod event_loop;
 pub mod health;
 pub mod http;
 pub mod listen;
@@ -53,10 +54,10 @@ pub mod logging;
 pub mod metrics;
 pub mod net;
 pub mod notify;
-pub mod owner;
 pub mod plex;
 pub mod poller;
 pub mod random;
+pub mod render;
 pub mod secret;
 pub mod server_url;
 pub mod state;
@@ -74,8 +75,8 @@ use signal_hook::{
 };
 
 use crate::{
-    clock::Now, config::Config, health::Marker, net::Dialer, owner::Owner, plex::client::Client,
-    poller::Poller, state::State, systemd::Systemd,
+    clock::Timestamp, config::Config, event_loop::StateHandle, health::Marker, net::Dialer,
+    plex::client::Client, poller::Poller, state::State, systemd::Systemd,
 };
 
 /// Threads get so long to end; one that hangs in a request is left behind.
@@ -86,7 +87,7 @@ const EVENTS: usize = 256;
 /// Why the exporter could not run.
 #[derive(Debug)]
 pub enum RunError {
-    /// A mistake in the configuration that shows only when it is used.
+    /// A error in the configuration that shows only when it is used.
     Config(String),
     /// The listen address could not be opened.
     Listen(String),
@@ -125,10 +126,10 @@ pub fn run(config: &Config) -> Result<(), RunError> {
         .map_err(|error| listen_error(config, &error))?;
     // Only now: another exporter on the same port keeps its marker.
     let mut marker = Marker::new(&config.health_file);
-    greet(config, &listener);
+    log_startup(config, &listener);
 
     let (events, received) = bounded(EVENTS);
-    let (owner, questions) = Owner::channel(Now::read());
+    let (owner, queries) = StateHandle::channel(Timestamp::read());
     let server = http::Guard::start(listener, &owner)?;
     let client = Client::new(dialer.clone(), config.token.clone());
     let (poller, mut threads) = Poller::start(&client, &events)?;
@@ -142,23 +143,23 @@ pub fn run(config: &Config) -> Result<(), RunError> {
         },
     )?);
 
-    let state = State::new(config.hide, Now::read());
+    let state = State::new(config.hide, Timestamp::read());
     let mut systemd = Systemd::from_env();
     systemd.ready();
-    let signal = owner::run(
+    let signal = event_loop::run(
         state,
         &poller,
         &mut marker,
         &mut systemd,
         &received,
-        &questions,
+        &queries,
         &stop,
     );
     systemd.stopping();
     info!("{}, ending", signal.unwrap_or("all threads are gone"));
 
     drop(marker);
-    drop((poller, received, questions, notify_stop));
+    drop((poller, received, queries, notify_stop));
     threads.extend(server.stop());
     signals.close();
     threads::join_within(threads, JOIN_LIMIT);
@@ -199,7 +200,7 @@ fn listen_error(config: &Config, error: &io::Error) -> RunError {
     ))
 }
 
-fn greet(config: &Config, listener: &std::net::TcpListener) {
+fn log_startup(config: &Config, listener: &std::net::TcpListener) {
     info!("{}", cli::version());
     if let Ok(address) = listener.local_addr() {
         info!(

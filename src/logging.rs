@@ -34,9 +34,9 @@ pub fn init(level: LevelFilter) {
 /// Shows text that came from outside without letting it forge a log line: control characters
 /// (line breaks, escape codes) are written as escapes.
 #[derive(Debug, Clone, Copy)]
-pub struct Clean<'a>(pub &'a str);
+pub struct Sanitized<'a>(pub &'a str);
 
-impl fmt::Display for Clean<'_> {
+impl fmt::Display for Sanitized<'_> {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.chars().try_for_each(|character| {
             // U+2028 and U+2029 are line breaks to some viewers; the bidirectional marks reorder.
@@ -55,7 +55,7 @@ mod tests {
 
     #[test]
     fn a_title_cannot_forge_a_line() {
-        let shown = Clean("Alien\n2026 [ERROR] \u{1b}[2J é").to_string();
+        let shown = Sanitized("Alien\n2026 [ERROR] \u{1b}[2J é").to_string();
         assert_eq!(shown, "Alien\\u{a}2026 [ERROR] \\u{1b}[2J é");
     }
 }

@@ -11,7 +11,7 @@ use plex_exporter::{
     health, logging,
 };
 
-/// The user made a mistake: in the arguments or the environment.
+/// The user made a error: in the arguments or the environment.
 const USAGE: u8 = 2;
 /// It could not be done.
 const FAILURE: u8 = 1;
@@ -21,17 +21,17 @@ fn main() -> ExitCode {
         Ok(Command::Run) => run(),
         Ok(Command::Health) => health(),
         Ok(Command::Check) => check(),
-        Ok(Command::Print(artefact)) => print(artefact.text()),
+        Ok(Command::Print(asset)) => print(asset.text()),
         Ok(Command::Version) => print(&format!("{}\n", cli::version())),
         Ok(Command::Help) => print(&cli::usage()),
-        Err(mistake) => fail(USAGE, &format!("{mistake}\n\n{}", cli::usage())),
+        Err(error) => fail(USAGE, &format!("{error}\n\n{}", cli::usage())),
     }
 }
 
 fn run() -> ExitCode {
     let config = match Config::from_env(&|name| env::var_os(name)) {
         Ok(config) => config,
-        Err(mistakes) => return config_mistakes(&mistakes),
+        Err(errors) => return config_errors(&errors),
     };
     logging::init(config.log_level);
     match plex_exporter::run(&config) {
@@ -45,7 +45,7 @@ fn check() -> ExitCode {
     let config = Config::from_env(&|name| env::var_os(name));
     match check::run(config, std::io::stdout()) {
         Ok(true) => ExitCode::SUCCESS,
-        // A closed pipe is nobody's mistake, but then nobody has read that all is well.
+        // A closed pipe is nobody's error, but then nobody has read that all is well.
         Ok(false) | Err(_) => ExitCode::from(FAILURE),
     }
 }
@@ -56,16 +56,16 @@ fn health() -> ExitCode {
             Ok(()) => ExitCode::SUCCESS,
             Err(why) => fail(FAILURE, &format!("unhealthy: {why}")),
         },
-        Err(mistakes) => config_mistakes(&mistakes),
+        Err(errors) => config_errors(&errors),
     }
 }
 
-fn config_mistakes(mistakes: &ConfigError) -> ExitCode {
-    fail(USAGE, &mistakes.to_string())
+fn config_errors(errors: &ConfigError) -> ExitCode {
+    fail(USAGE, &errors.to_string())
 }
 
 fn print(text: &str) -> ExitCode {
-    // A closed pipe (`plex-exporter --help | head -1`) is nobody's mistake.
+    // A closed pipe (`plex-exporter --help | head -1`) is nobody's error.
     let _ = std::io::stdout().write_all(text.as_bytes());
     ExitCode::SUCCESS
 }

@@ -59,7 +59,7 @@ impl Dialer {
     /// Prepares the connections to `server`.
     ///
     /// # Errors
-    /// A mistake in the TLS variables, as a line for the user.
+    /// A error in the TLS variables, as a line for the user.
     pub fn new(server: &ServerUrl, options: &TlsOptions) -> Result<Self, String> {
         let tls = if server.is_tls() {
             let name = match &options.server_name {
@@ -96,7 +96,7 @@ impl Dialer {
     pub fn dial(&self, deadline: Instant) -> Result<Stream, DialError> {
         let addresses = self.resolve(deadline)?;
         let tcp = connect(&addresses, deadline)?;
-        self.secure(tcp, deadline)
+        self.tls_handshake(tcp, deadline)
     }
 
     /// The addresses of the server's host.
@@ -150,8 +150,8 @@ impl Dialer {
     ///
     /// # Errors
     /// What the handshake failed of, with the mend.
-    pub fn secure(&self, tcp: TcpStream, deadline: Instant) -> Result<Stream, DialError> {
-        let tcp = Timed {
+    pub fn tls_handshake(&self, tcp: TcpStream, deadline: Instant) -> Result<Stream, DialError> {
+        let tcp = DeadlineStream {
             tcp,
             deadline: Some(deadline),
         };
@@ -159,7 +159,10 @@ impl Dialer {
             return Ok(Stream::Plain(tcp));
         };
         let broken = |error: &rustls::Error| {
-            DialError::Tls(format!("TLS: {}", tls::advice(error, &peer.name.to_str())))
+            DialError::Tls(format!(
+                "TLS: {}",
+                tls::explain_error(error, &peer.name.to_str())
+            ))
         };
         let connection = ClientConnection::new(Arc::clone(&peer.config), peer.name.clone())
             .map_err(|error| broken(&error))?;
@@ -230,13 +233,13 @@ pub fn is_timeout(error: &io::Error) -> bool {
 #[derive(Debug)]
 pub enum Stream {
     /// `http` and `ws`.
-    Plain(Timed),
+    Plain(DeadlineStream),
     /// `https` and `wss`.
-    Tls(Box<StreamOwned<ClientConnection, Timed>>),
+    Tls(Box<StreamOwned<ClientConnection, DeadlineStream>>),
 }
 
 impl Stream {
-    fn timed(&mut self) -> &mut Timed {
+    fn timed(&mut self) -> &mut DeadlineStream {
         match self {
             Self::Plain(timed) => timed,
             Self::Tls(stream) => &mut stream.sock,
@@ -307,12 +310,12 @@ impl Write for Stream {
 /// A socket time-out alone starts anew with every byte, and a peer that sends one byte now and
 /// then would hold a thread for ever.
 #[derive(Debug)]
-pub struct Timed {
+pub struct DeadlineStream {
     tcp: TcpStream,
     deadline: Option<Instant>,
 }
 
-impl Timed {
+impl DeadlineStream {
     fn left(&self) -> io::Result<Option<Duration>> {
         match self
             .deadline
@@ -335,7 +338,7 @@ fn uninterrupted<T>(mut work: impl FnMut() -> io::Result<T>) -> io::Result<T> {
     }
 }
 
-impl Read for Timed {
+impl Read for DeadlineStream {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         uninterrupted(|| {
             self.tcp.set_read_timeout(self.left()?)?;
@@ -344,7 +347,7 @@ impl Read for Timed {
     }
 }
 
-impl Write for Timed {
+impl Write for DeadlineStream {
     fn write(&mut self, buffer: &[u8]) -> io::Result<usize> {
         uninterrupted(|| {
             self.tcp.set_write_timeout(self.left()?)?;

@@ -8,8 +8,8 @@ use std::{io, thread::JoinHandle, time::Instant};
 use crossbeam_channel::{Receiver, Sender, bounded};
 
 use crate::{
-    event::{Event, Fetched},
-    plex::{client::Client, request::Fetch},
+    event::{Completed, Event},
+    plex::{client::Client, request::PlexRequest},
     state::schedule::TITLES_AT_ONCE,
     threads::{WORKER_STACK, spawn},
 };
@@ -20,11 +20,11 @@ const LANE_CAPACITY: usize = 8;
 /// Hands fetches to the lanes. Dropping it ends them, each after the request it is at.
 #[derive(Debug)]
 pub struct Poller {
-    server: Sender<Fetch>,
-    sessions: Sender<Fetch>,
-    titles: Sender<Fetch>,
-    libraries: Sender<Fetch>,
-    statistics: Sender<Fetch>,
+    server: Sender<PlexRequest>,
+    sessions: Sender<PlexRequest>,
+    titles: Sender<PlexRequest>,
+    libraries: Sender<PlexRequest>,
+    statistics: Sender<PlexRequest>,
 }
 
 impl Poller {
@@ -61,30 +61,32 @@ impl Poller {
     ///
     /// # Errors
     /// The fetch, when the lane is full.
-    pub fn ask(&self, fetch: Fetch) -> Result<(), Fetch> {
+    pub fn ask(&self, fetch: PlexRequest) -> Result<(), PlexRequest> {
         let lane = match fetch {
-            Fetch::Server => &self.server,
-            Fetch::Sessions => &self.sessions,
-            Fetch::Metadata(_) => &self.titles,
-            Fetch::Providers | Fetch::Items(_) | Fetch::Activities => &self.libraries,
-            Fetch::Resources | Fetch::Bandwidth => &self.statistics,
+            PlexRequest::Server => &self.server,
+            PlexRequest::Sessions => &self.sessions,
+            PlexRequest::Metadata(_) => &self.titles,
+            PlexRequest::Providers | PlexRequest::Items(_) | PlexRequest::Activities => {
+                &self.libraries
+            }
+            PlexRequest::Resources | PlexRequest::Bandwidth => &self.statistics,
         };
         lane.try_send(fetch)
             .map_err(crossbeam_channel::TrySendError::into_inner)
     }
 }
 
-fn work(client: &Client, events: &Sender<Event>, lane: &Receiver<Fetch>) {
+fn work(client: &Client, events: &Sender<Event>, lane: &Receiver<PlexRequest>) {
     for fetch in lane {
         let started = Instant::now();
         let outcome = client.fetch(&fetch);
-        let fetched = Fetched {
+        let fetched = Completed {
             fetch,
             started,
             requests: outcome.requests,
             result: outcome.result,
         };
-        if events.send(Event::Fetched(fetched)).is_err() {
+        if events.send(Event::Completed(fetched)).is_err() {
             // The owner is gone: the program ends.
             return;
         }

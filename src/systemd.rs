@@ -77,7 +77,7 @@ impl Systemd {
 
     /// How long the owner's loop may wait.
     #[must_use]
-    pub fn patience(&self) -> Option<Duration> {
+    pub fn watchdog_interval(&self) -> Option<Duration> {
         self.interval
     }
 }

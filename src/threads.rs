@@ -8,7 +8,7 @@ use std::{
 
 use log::error;
 
-use crate::logging::Clean;
+use crate::logging::Sanitized;
 
 /// Stack of a thread that works: TLS handshakes, JSON and compression take some tens of kilobytes,
 /// debug builds several times as much. Only touched pages become resident.
@@ -40,13 +40,13 @@ pub fn end_process_on_panic() {
         let name = thread.name().unwrap_or("unnamed");
         error!(
             "bug: thread `{name}` panicked: {}",
-            Clean(&info.to_string())
+            Sanitized(&info.to_string())
         );
         std::process::abort();
     }));
 }
 
-/// Waits for `threads` to end, but no longer than `limit` in all. One that hangs in a request is
+/// Waits for `threads` to end, but no longer than `limit` in all. MaybeObject that hangs in a request is
 /// left to the end of the process.
 pub fn join_within(threads: Vec<JoinHandle<()>>, limit: Duration) {
     let deadline = Instant::now() + limit;

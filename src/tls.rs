@@ -1,4 +1,4 @@
-//! One TLS configuration for HTTP and WebSocket.
+//! MaybeObject TLS configuration for HTTP and WebSocket.
 
 use std::sync::Arc;
 
@@ -46,7 +46,7 @@ pub fn client_config(options: &TlsOptions) -> Result<Arc<ClientConfig>, String> 
         .dangerous()
         .with_custom_certificate_verifier(verifier)
         .with_no_client_auth();
-    // One server, reconnected to now and then: a few sessions are plenty (the default keeps 256).
+    // MaybeObject server, reconnected to now and then: a few sessions are plenty (the default keeps 256).
     config.resumption = rustls::client::Resumption::in_memory_sessions(4);
     Ok(Arc::new(config))
 }
@@ -62,7 +62,7 @@ fn issued_by(
 
 /// What a person can do about a failed handshake. `name` is the name that was expected.
 #[must_use]
-pub fn advice(error: &Error, name: &str) -> String {
+pub fn explain_error(error: &Error, name: &str) -> String {
     match error {
         Error::InvalidCertificate(problem) => match problem {
             CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => {

@@ -9,8 +9,8 @@
 
 #[path = "blackbox/abuse.rs"]
 mod abuse;
-#[path = "blackbox/artefacts.rs"]
-mod artefacts;
+#[path = "blackbox/assets.rs"]
+mod assets;
 #[path = "blackbox/check.rs"]
 mod check;
 #[path = "blackbox/cli.rs"]

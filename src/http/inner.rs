@@ -23,7 +23,7 @@ use crossbeam_channel::{Receiver, Sender, bounded};
 use tiny_http::Server;
 
 use super::{head::Head, routes};
-use crate::{owner::Owner, random, threads};
+use crate::{event_loop::StateHandle, random, threads};
 
 /// So many requests are answered at a time: a scrape and something else. Answering takes
 /// milliseconds; what takes long is clients, and those wait on the guard's side.
@@ -54,7 +54,7 @@ impl Inner {
     ///
     /// # Errors
     /// What the operating system refused.
-    pub fn start(owner: &Owner) -> io::Result<(Self, Handlers)> {
+    pub fn start(owner: &StateHandle) -> io::Result<(Self, Handlers)> {
         // An abstract address needs no writable directory.
         let name = format!(
             "plex-exporter-{}-{:x}",
@@ -158,7 +158,7 @@ impl Handlers {
     }
 }
 
-fn handle(server: &Server, owner: &Owner, aside: &Sender<Vec<u8>>, stopping: &AtomicBool) {
+fn handle(server: &Server, owner: &StateHandle, aside: &Sender<Vec<u8>>, stopping: &AtomicBool) {
     while !stopping.load(Ordering::Acquire) {
         // An error is the shut listener (once) or the wake-up to stop.
         if let Ok(request) = server.recv() {
@@ -204,7 +204,7 @@ fn exchange(stream: &mut UnixStream, request: &str) -> io::Result<Vec<u8>> {
             }
         }
     };
-    // One request a connection on the outside, kept open on the inside: say so to the client.
+    // MaybeObject request a connection on the outside, kept open on the inside: say so to the client.
     let close = b"Connection: close\r\n";
     let line_end = bytes
         .windows(2)

@@ -20,7 +20,7 @@ pub struct Page {
     pub body: Vec<u8>,
 }
 
-/// What all held pages may take together, in bytes. One larger page is held alone.
+/// What all held pages may take together, in bytes. MaybeObject larger page is held alone.
 const BUDGET: usize = 5 * 1024 * 1024;
 /// A client that has taken nothing for so long stands still.
 const STALLED: Duration = Duration::from_millis(80);

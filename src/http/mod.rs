@@ -32,14 +32,14 @@ mod tests {
     };
 
     use super::*;
-    use crate::{clock::Now, owner::Owner};
+    use crate::{clock::Timestamp, event_loop::StateHandle};
 
     #[test]
     fn while_the_owner_is_silent_every_answer_is_503_and_comes_in_bounded_time() {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
         // Questions are taken and never answered.
-        let (owner, _questions) = Owner::channel(Now::read());
+        let (owner, _questions) = StateHandle::channel(Timestamp::read());
         let guard = Guard::start(listener, &owner).unwrap();
         let begun = Instant::now();
         std::thread::scope(|scope| {

@@ -6,7 +6,7 @@ use crossbeam_channel::Sender;
 use flate2::{Compression, write::GzEncoder};
 use tiny_http::{Header, Method, Request, Response, StatusCode};
 
-use crate::{build_info, owner::Owner};
+use crate::{build_info, event_loop::StateHandle};
 
 /// The text format of Prometheus.
 const TEXT_FORMAT: &str = "text/plain; version=0.0.4; charset=utf-8";
@@ -20,7 +20,7 @@ const WORTH_COMPRESSING: usize = 1_400;
 pub const ASIDE: &str = "X-Body-Aside";
 
 /// Answers one request. The body goes `aside` where that is asked for; such a request is a HEAD.
-pub fn answer(request: Request, owner: &Owner, aside: &Sender<Vec<u8>>) {
+pub fn answer(request: Request, owner: &StateHandle, aside: &Sender<Vec<u8>>) {
     let has = |name: &'static str| {
         request
             .headers()
@@ -70,7 +70,7 @@ impl Reply {
     }
 }
 
-fn route(method: &Method, path: &str, gzip: bool, owner: &Owner) -> Reply {
+fn route(method: &Method, path: &str, gzip: bool, owner: &StateHandle) -> Reply {
     if !matches!(path, "/" | "/metrics" | "/health") {
         return page(404, PLAIN, "not found; see /metrics\n");
     }

@@ -9,7 +9,7 @@ pub enum Kind {
     Counter,
 }
 
-/// One metric.
+/// MaybeObject metric.
 #[derive(Debug)]
 pub struct Desc {
     /// Its name.
@@ -79,11 +79,11 @@ const PLAY: &[&str] = &[
     "location",
     "local",
 ];
-const LINK: &[&str] = &["session", "user", "location"];
+const SESSION: &[&str] = &["session", "user", "location"];
 
 macro_rules! catalogue {
     ($($ident:ident = $desc:expr;)*) => {
-        $(pub(super) static $ident: Desc = $desc;)*
+        $(pub(crate) static $ident: Desc = $desc;)*
         /// All metrics, in the order of a scrape.
         pub static CATALOGUE: &[&Desc] = &[$(&$ident),*];
     };
@@ -134,9 +134,9 @@ catalogue! {
         "1 for every session that has played; removed a minute after its end.");
     PLAY_SECONDS = counter("plex_play_seconds_total", PLAY,
         "Seconds the session has been playing.");
-    SESSION_BANDWIDTH = gauge("plex_session_bandwidth_kbps", LINK,
+    SESSION_BANDWIDTH = gauge("plex_session_bandwidth_kbps", SESSION,
         "Bandwidth reserved for the session, in kbit/s.");
-    SESSION_BITRATE = gauge("plex_session_bitrate_kbps", LINK,
+    SESSION_BITRATE = gauge("plex_session_bitrate_kbps", SESSION,
         "Bitrate of the session's stream now, in kbit/s.");
     SESSION_PROGRESS = gauge("plex_session_progress_ratio", &["session", "user"],
         "How far into the item the session is, 0.0 to 1.0.");

@@ -1,10 +1,8 @@
-//! The metrics: their table, the text of their labels, and a scrape as a function of the state.
+//! The exposition: what the metrics are called, how samples become text, and the standard process
+//! metrics. Nothing in here knows the state.
 
-mod catalogue;
-pub mod labels;
+pub mod catalogue;
 pub mod process;
-mod render;
 mod text;
 
-pub use catalogue::{CATALOGUE, Desc, Kind};
-pub use render::render;
+pub use text::{TextWriter, encode_labels};

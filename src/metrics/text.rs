@@ -1,7 +1,7 @@
 //! The text of a scrape.
 //!
 //! prometheus's encoder writes it all. But a thousand sessions carry some 60,000 labels, and their
-//! text rarely changes: so that of a play is encoded once ([`block`]) and kept, and a scrape only
+//! text rarely changes: so that of a play is encoded once ([`encode_labels`]) and kept, and a scrape only
 //! copies it behind the metric's name. That is several times less work and memory than building
 //! and encoding a `Metric` with all its `LabelPair`s for every scrape.
 
@@ -15,7 +15,7 @@ use prometheus::{
 use super::catalogue::{Desc, Kind};
 
 /// The text of labels, as it stands between the braces: `a="1",b="2"`.
-pub fn block<'a>(labels: impl IntoIterator<Item = (&'a str, &'a str)>) -> Box<str> {
+pub fn encode_labels<'a>(labels: impl IntoIterator<Item = (&'a str, &'a str)>) -> Box<str> {
     const NAME: &str = "x";
     let mut family = family(NAME, "", Kind::Gauge);
     family
@@ -35,20 +35,20 @@ pub fn block<'a>(labels: impl IntoIterator<Item = (&'a str, &'a str)>) -> Box<st
 }
 
 /// A scrape that is being written.
-pub struct Page {
+pub struct TextWriter {
     text: String,
     /// The text of the labels `server` and `server_id`.
     server: Box<str>,
     server_pairs: Vec<LabelPair>,
 }
 
-impl Page {
+impl TextWriter {
     /// An empty page; `capacity` is what the last one took.
     pub fn new(server: &str, server_id: &str, capacity: usize) -> Self {
         let labels = [("server", server), ("server_id", server_id)];
         Self {
             text: String::with_capacity(capacity),
-            server: block(labels),
+            server: encode_labels(labels),
             server_pairs: pairs(labels),
         }
     }
@@ -81,7 +81,11 @@ impl Page {
     }
 
     /// Writes a metric of plays, from label texts that are kept; nothing when there are none.
-    pub fn kept<'a>(&mut self, desc: &Desc, samples: impl Iterator<Item = (&'a str, f64)>) {
+    pub fn cached_samples<'a>(
+        &mut self,
+        desc: &Desc,
+        samples: impl Iterator<Item = (&'a str, f64)>,
+    ) {
         let mut samples = samples.peekable();
         if samples.peek().is_none() {
             return;
@@ -171,12 +175,12 @@ mod tests {
             labels: &["a", "b"],
         };
         let values = ["q\"uote\\", "line\nbreak} 0"];
-        let mut page = Page::new("s}", "id", 0);
+        let mut page = TextWriter::new("s}", "id", 0);
         page.samples(&DESC, [(values, 1.5)]);
         let encoded = std::mem::take(&mut page.text);
-        page.kept(
+        page.cached_samples(
             &DESC,
-            [(&*block([("a", values[0]), ("b", values[1])]), 1.5)].into_iter(),
+            [(&*encode_labels([("a", values[0]), ("b", values[1])]), 1.5)].into_iter(),
         );
         assert_eq!(page.text, encoded);
         assert_eq!(
@@ -195,9 +199,9 @@ mod tests {
             server: false,
             labels: &[],
         };
-        let mut page = Page::new("", "", 0);
+        let mut page = TextWriter::new("", "", 0);
         page.sample(&DESC, None);
-        page.kept(&DESC, std::iter::empty());
+        page.cached_samples(&DESC, std::iter::empty());
         assert_eq!(page.into_text(), "");
     }
 }

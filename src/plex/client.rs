@@ -14,7 +14,7 @@ use ureq::{
 
 use super::{
     error::PlexError,
-    request::{Answer, Fetch},
+    request::{PlexRequest, PlexResponse},
     transport::{DialConnector, NoResolver},
     wire::Envelope,
 };
@@ -57,7 +57,7 @@ pub struct Outcome {
     /// Requests that were sent: 2 when a kept connection turned out to be closed.
     pub requests: u8,
     /// The answer, or why there is none.
-    pub result: Result<Answer, PlexError>,
+    pub result: Result<PlexResponse, PlexError>,
 }
 
 impl Client {
@@ -93,7 +93,7 @@ impl Client {
 
     /// Sends one request and decodes the answer.
     #[must_use]
-    pub fn fetch(&self, fetch: &Fetch) -> Outcome {
+    pub fn fetch(&self, fetch: &PlexRequest) -> Outcome {
         let (requests, sent) = match self.send(fetch) {
             // Plex closes idle connections whenever it likes, and the request may already be on
             // its way. All our requests are GETs, so one more try on a fresh connection is safe.
@@ -107,7 +107,7 @@ impl Client {
         Outcome { requests, result }
     }
 
-    fn send(&self, fetch: &Fetch) -> Result<Response<Body>, ureq::Error> {
+    fn send(&self, fetch: &PlexRequest) -> Result<Response<Body>, ureq::Error> {
         let mut request = self.agent.get(self.server.http(&fetch.path()));
         for (name, value) in common_headers(&self.token) {
             request = request.header(name, value);
@@ -120,7 +120,7 @@ impl Client {
 }
 
 /// Looks at status and content type, and only then decodes.
-fn read(fetch: &Fetch, mut response: Response<Body>) -> Result<Answer, PlexError> {
+fn read(fetch: &PlexRequest, mut response: Response<Body>) -> Result<PlexResponse, PlexError> {
     if let Some(error) = PlexError::from_status(response.status().as_u16()) {
         return Err(error);
     }
@@ -136,16 +136,16 @@ fn read(fetch: &Fetch, mut response: Response<Body>) -> Result<Answer, PlexError
 ///
 /// # Errors
 /// [`PlexError::Decode`] when it is not JSON or not Plex's, and what a broken connection caused.
-pub fn decode(fetch: &Fetch, body: impl Read) -> Result<Answer, PlexError> {
+pub fn decode(fetch: &PlexRequest, body: impl Read) -> Result<PlexResponse, PlexError> {
     Ok(match fetch {
-        Fetch::Server => Answer::Server(container(body)?),
-        Fetch::Providers => Answer::Providers(container(body)?),
-        Fetch::Sessions => Answer::Sessions(container(body)?),
-        Fetch::Metadata(_) => Answer::Metadata(container(body)?),
-        Fetch::Items(_) => Answer::Items(container(body)?),
-        Fetch::Resources => Answer::Resources(container(body)?),
-        Fetch::Bandwidth => Answer::Bandwidth(container(body)?),
-        Fetch::Activities => Answer::Activities(container(body)?),
+        PlexRequest::Server => PlexResponse::Server(container(body)?),
+        PlexRequest::Providers => PlexResponse::Providers(container(body)?),
+        PlexRequest::Sessions => PlexResponse::Sessions(container(body)?),
+        PlexRequest::Metadata(_) => PlexResponse::Metadata(container(body)?),
+        PlexRequest::Items(_) => PlexResponse::Items(container(body)?),
+        PlexRequest::Resources => PlexResponse::Resources(container(body)?),
+        PlexRequest::Bandwidth => PlexResponse::Bandwidth(container(body)?),
+        PlexRequest::Activities => PlexResponse::Activities(container(body)?),
     })
 }
 
@@ -193,7 +193,7 @@ fn request_error(error: ureq::Error) -> PlexError {
         {
             PlexError::TooLarge
         }
-        ureq::Error::Io(error) => PlexError::Broken(format!(
+        ureq::Error::Io(error) => PlexError::ConnectionLost(format!(
             "the connection broke ({error}): Plex may be restarting; if it always happens, the port may want \
              https:// in PLEX_SERVER"
         )),

@@ -10,7 +10,7 @@ pub enum PlexError {
     /// No connection: name not resolved, or refused.
     Connect(String),
     /// The connection was reset or closed before the answer was whole.
-    Broken(String),
+    ConnectionLost(String),
     /// The answer was not whole within the time limit.
     Timeout,
     /// The TLS handshake failed; the text holds the mend.
@@ -47,7 +47,7 @@ impl PlexError {
     /// The error for an answer that is a `MediaContainer`, but says of no server that it is its own:
     /// any JSON could be an empty one, and Plex always says who it is.
     #[must_use]
-    pub fn stranger() -> Self {
+    pub fn not_plex() -> Self {
         Self::Decode(
             "the answer names no Plex server: is PLEX_SERVER the address of Plex itself?"
                 .to_owned(),
@@ -58,7 +58,7 @@ impl PlexError {
     #[must_use]
     pub fn reason(&self) -> &'static str {
         match self {
-            Self::Connect(_) | Self::Broken(_) => "connect",
+            Self::Connect(_) | Self::ConnectionLost(_) => "connect",
             Self::Timeout => "timeout",
             Self::Tls(_) => "tls",
             Self::Unauthorized => "unauthorized",
@@ -107,9 +107,10 @@ impl From<DialError> for PlexError {
 impl fmt::Display for PlexError {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Connect(text) | Self::Broken(text) | Self::Tls(text) | Self::Decode(text) => {
-                formatter.write_str(text)
-            }
+            Self::Connect(text)
+            | Self::ConnectionLost(text)
+            | Self::Tls(text)
+            | Self::Decode(text) => formatter.write_str(text),
             Self::Timeout => formatter.write_str(
                 "no answer within the time limit: Plex is busy or hangs, or a firewall drops \
                  the packets",

@@ -4,9 +4,9 @@
 
 pub mod client;
 pub mod error;
+pub mod lenient;
 pub mod notification;
 pub mod request;
 pub mod socket;
-pub mod tolerant;
 mod transport;
 pub mod wire;

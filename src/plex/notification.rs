@@ -6,23 +6,23 @@
 use serde::Deserialize;
 
 use super::{
+    lenient::{Number, Raw, Text},
     request::Id,
-    tolerant::{Number, Raw, Text},
     wire::{Activity, TranscodeSession},
 };
 
-/// One frame.
+/// MaybeObject frame.
 #[derive(Debug)]
 pub struct Notification {
     /// Its type, out of [`KINDS`].
     pub kind: &'static str,
     /// What it says, as far as it matters here.
-    pub news: News,
+    pub payload: Payload,
 }
 
 /// What a notification says.
 #[derive(Debug)]
-pub enum News {
+pub enum Payload {
     /// Sessions reported where they are.
     Playing(Vec<Playing>),
     /// Transcodes began, moved on or ended.
@@ -92,7 +92,7 @@ pub struct ActivityChange {
     /// The activity's id.
     pub uuid: Text,
     #[serde(rename = "Activity")]
-    activity: super::tolerant::One<Activity>,
+    activity: super::lenient::MaybeObject<Activity>,
 }
 
 impl ActivityChange {
@@ -154,19 +154,19 @@ pub fn decode(text: &str) -> Option<Notification> {
     };
     Some(Notification {
         kind,
-        news: news(kind, &container),
+        payload: payload(kind, &container),
     })
 }
 
-fn news(kind: &str, container: &Container) -> News {
+fn payload(kind: &str, container: &Container) -> Payload {
     let transcode =
-        |event| News::Transcode(event, elements(&container.transcodes, &container.children));
+        |event| Payload::Transcode(event, elements(&container.transcodes, &container.children));
     match kind {
-        "playing" => News::Playing(elements(&container.playing, &container.children)),
+        "playing" => Payload::Playing(elements(&container.playing, &container.children)),
         "transcodeSession.start" => transcode(TranscodeEvent::Start),
         "transcodeSession.update" => transcode(TranscodeEvent::Update),
         "transcodeSession.end" => transcode(TranscodeEvent::End),
-        "activity" => News::Activity(elements(&container.activities, &container.children)),
+        "activity" => Payload::Activity(elements(&container.activities, &container.children)),
         "timeline" => {
             let entries: Vec<TimelineEntry> = elements(&container.timeline, &container.children);
             let settled = entries.iter().filter(|entry| entry.is_settled());
@@ -174,13 +174,13 @@ fn news(kind: &str, container: &Container) -> News {
                 .map(|entry| entry.section_id.get().and_then(Id::parse))
                 .collect();
             if changed.is_empty() {
-                News::Nothing
+                Payload::Nothing
             } else {
-                News::LibraryChanged(changed)
+                Payload::LibraryChanged(changed)
             }
         }
-        "provider.content.change" => News::LibraryChanged(vec![None]),
-        _ => News::Nothing,
+        "provider.content.change" => Payload::LibraryChanged(vec![None]),
+        _ => Payload::Nothing,
     }
 }
 
@@ -218,7 +218,7 @@ mod tests {
         ] {
             let notification = decode(text).expect(text);
             assert_eq!(notification.kind, "playing");
-            let News::Playing(playing) = notification.news else {
+            let Payload::Playing(playing) = notification.payload else {
                 panic!("{text}")
             };
             assert_eq!(playing[0].session_key.get(), Some("84"));
@@ -236,7 +236,7 @@ mod tests {
                 r#"{{"NotificationContainer":{{"type":"timeline","size":1,"TimelineEntry":[{entry}]}}}}"#
             ))
             .unwrap()
-            .news
+            .payload
         };
         for (entry, section) in [
             (
@@ -249,7 +249,7 @@ mod tests {
             ),
             (r#"{"state":9}"#, None),
         ] {
-            let News::LibraryChanged(changed) = frame(entry) else {
+            let Payload::LibraryChanged(changed) = frame(entry) else {
                 panic!("{entry}")
             };
             assert_eq!(changed, [section.and_then(Id::parse)]);
@@ -258,7 +258,7 @@ mod tests {
             r#"{"identifier":"com.plexapp.plugins.library","sectionID":2,"state":3}"#,
             r#"{"identifier":"tv.plex.providers.epg.onconnect:4","sectionID":2,"state":9}"#,
         ] {
-            assert!(matches!(frame(entry), News::Nothing), "{entry}");
+            assert!(matches!(frame(entry), Payload::Nothing), "{entry}");
         }
     }
 

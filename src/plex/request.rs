@@ -13,7 +13,7 @@ pub enum Endpoint {
     Providers,
     /// The live sessions.
     Sessions,
-    /// One library item.
+    /// MaybeObject library item.
     Metadata,
     /// The items of a library.
     Items,
@@ -90,9 +90,9 @@ pub struct ItemsQuery {
     pub page: u8,
 }
 
-/// One request to Plex.
+/// MaybeObject request to Plex.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Fetch {
+pub enum PlexRequest {
     /// `/`
     Server,
     /// `/media/providers?includeStorage=1`
@@ -111,7 +111,7 @@ pub enum Fetch {
     Activities,
 }
 
-impl Fetch {
+impl PlexRequest {
     /// Its kind.
     #[must_use]
     pub fn endpoint(&self) -> Endpoint {
@@ -167,10 +167,10 @@ impl Fetch {
     }
 }
 
-/// A decoded answer; the variants are those of [`Fetch`].
+/// A decoded answer; the variants are those of [`PlexRequest`].
 #[derive(Debug)]
-#[expect(missing_docs, reason = "as in Fetch")]
-pub enum Answer {
+#[expect(missing_docs, reason = "as in PlexRequest")]
+pub enum PlexResponse {
     Server(wire::Server),
     Providers(wire::Providers),
     Sessions(wire::Sessions),
@@ -203,7 +203,7 @@ mod tests {
 
     #[test]
     fn paging_stands_in_query_and_headers() {
-        let fetch = Fetch::Items(ItemsQuery {
+        let fetch = PlexRequest::Items(ItemsQuery {
             library: Id::parse("2").unwrap(),
             metadata_type: Some(4),
             page: 0,

@@ -39,7 +39,7 @@ pub const DEAD_AFTER: Duration = Duration::from_secs(38);
 pub struct Socket {
     inner: WebSocket<Stream>,
     /// When anything at all last came in: every frame counts as life.
-    heard: Instant,
+    observed: Instant,
     pinged: Option<Instant>,
 }
 
@@ -88,7 +88,7 @@ impl Socket {
         match client_with_config(request, stream, Some(config)) {
             Ok((inner, _)) => Ok(Self {
                 inner,
-                heard: Instant::now(),
+                observed: Instant::now(),
                 pinged: None,
             }),
             Err(HandshakeError::Failure(error)) => Err(upgrade_error(error)),
@@ -108,7 +108,7 @@ impl Socket {
             .set_deadline(Some(Instant::now() + limit));
         match self.inner.read() {
             Ok(message) => {
-                self.heard = Instant::now();
+                self.observed = Instant::now();
                 self.pinged = None;
                 match message {
                     Message::Text(text) => Ok(Received::Text(text.as_str().to_owned())),
@@ -125,13 +125,13 @@ impl Socket {
 
     fn keep_alive(&mut self) -> Result<(), PlexError> {
         let now = Instant::now();
-        let silence = now - self.heard;
+        let silence = now - self.observed;
         if silence >= DEAD_AFTER {
             return Err(PlexError::Timeout);
         }
         let due = self
             .pinged
-            .map_or(self.heard + PING_AFTER, |pinged| pinged + PING_AGAIN);
+            .map_or(self.observed + PING_AFTER, |pinged| pinged + PING_AGAIN);
         if now >= due {
             self.pinged = Some(now);
             self.ping()?;
@@ -164,7 +164,7 @@ impl Socket {
 }
 
 fn closed() -> PlexError {
-    PlexError::Broken("Plex closed the connection (it does so when it restarts)".to_owned())
+    PlexError::ConnectionLost("Plex closed the connection (it does so when it restarts)".to_owned())
 }
 
 fn upgrade_error(error: Error) -> PlexError {
@@ -209,5 +209,5 @@ fn frame_error(error: Error) -> PlexError {
 }
 
 fn broken(error: &io::Error) -> PlexError {
-    PlexError::Broken(format!("the connection broke ({error})"))
+    PlexError::ConnectionLost(format!("the connection broke ({error})"))
 }

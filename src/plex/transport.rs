@@ -54,7 +54,7 @@ impl Connector<()> for DialConnector {
     }
 }
 
-/// One connection, as ureq sees it.
+/// MaybeObject connection, as ureq sees it.
 pub(super) struct StreamTransport {
     stream: Stream,
     buffers: LazyBuffers,

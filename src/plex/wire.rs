@@ -1,4 +1,4 @@
-//! The shapes of Plex's JSON: only the fields the exporter uses, each tolerant, no logic beyond
+//! The shapes of Plex's JSON: only the fields the exporter uses, each lenient, no logic beyond
 //! choosing among what an answer offers.
 //!
 //! Field names follow Plex. Units: `duration` and `viewOffset` are milliseconds, `bitrate` and
@@ -7,7 +7,7 @@
 
 use serde::Deserialize;
 
-use super::tolerant::{Flag, List, Number, One, Text};
+use super::lenient::{Flag, LenientVec, MaybeObject, Number, Text};
 
 /// Every answer is an object with this one key. Its absence means that something else answered.
 #[derive(Debug, Deserialize)]
@@ -45,13 +45,13 @@ pub struct Server {
 pub struct Providers {
     /// The local library, live TV, online services.
     #[serde(rename = "MediaProvider")]
-    pub providers: List<Provider>,
+    pub providers: LenientVec<Provider>,
     /// Present only while the server starts.
     #[serde(rename = "startState")]
     pub start_state: Text,
 }
 
-/// One media provider.
+/// MaybeObject media provider.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
 pub struct Provider {
@@ -59,10 +59,10 @@ pub struct Provider {
     pub identifier: Text,
     /// What it offers.
     #[serde(rename = "Feature")]
-    pub features: List<Feature>,
+    pub features: LenientVec<Feature>,
 }
 
-/// One feature of a provider.
+/// MaybeObject feature of a provider.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
 pub struct Feature {
@@ -71,10 +71,10 @@ pub struct Feature {
     pub kind: Text,
     /// Libraries, and other entries such as Home and Playlists.
     #[serde(rename = "Directory")]
-    pub directories: List<Directory>,
+    pub directories: LenientVec<Directory>,
 }
 
-/// One entry of the `content` feature.
+/// MaybeObject entry of the `content` feature.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
 pub struct Directory {
@@ -107,10 +107,10 @@ pub struct Items {
 pub struct Sessions {
     /// Absent when nobody plays.
     #[serde(rename = "Metadata")]
-    pub sessions: List<Session>,
+    pub sessions: LenientVec<Session>,
 }
 
-/// One live session.
+/// MaybeObject live session.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
 pub struct Session {
@@ -138,19 +138,19 @@ pub struct Session {
     pub view_offset: Number,
     /// Who plays.
     #[serde(rename = "User")]
-    pub user: One<User>,
+    pub user: MaybeObject<User>,
     /// On what.
     #[serde(rename = "Player")]
-    pub player: One<Player>,
+    pub player: MaybeObject<Player>,
     /// How it reaches them; absent for DLNA, online providers and old servers.
     #[serde(rename = "Session")]
-    pub session: One<Link>,
+    pub session: MaybeObject<SessionInfo>,
     /// What the transcoder does for them; its presence alone does not mean transcoding.
     #[serde(rename = "TranscodeSession")]
-    pub transcode: One<TranscodeSession>,
+    pub transcode: MaybeObject<TranscodeSession>,
     /// The versions of the item; one of them is selected.
     #[serde(rename = "Media")]
-    pub media: List<Media>,
+    pub media: LenientVec<Media>,
 }
 
 impl Session {
@@ -185,14 +185,14 @@ pub struct Player {
     pub product: Text,
     /// The client's id.
     pub machine_identifier: Text,
-    /// One playback on that client (1.43 and later).
+    /// MaybeObject playback on that client (1.43 and later).
     pub playback_session_id: Text,
 }
 
 /// `Session` of a session.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
-pub struct Link {
+pub struct SessionInfo {
     /// The client's id, or random.
     pub id: Text,
     /// Reserved kbit/s, above the media's bitrate.
@@ -201,7 +201,7 @@ pub struct Link {
     pub location: Text,
 }
 
-/// One version of an item. In a transcoded session it describes the output.
+/// MaybeObject version of an item. In a transcoded session it describes the output.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
 pub struct Media {
@@ -215,7 +215,7 @@ pub struct Media {
     pub selected: Flag,
     /// Its files.
     #[serde(rename = "Part")]
-    pub parts: List<Part>,
+    pub parts: LenientVec<Part>,
 }
 
 impl Media {
@@ -226,7 +226,7 @@ impl Media {
     }
 }
 
-/// One file of a version.
+/// MaybeObject file of a version.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
 pub struct Part {
@@ -332,12 +332,12 @@ pub struct Metadata {
     /// The section of all of them; absent for what is in none.
     #[serde(rename = "librarySectionID")]
     pub library_section_id: Text,
-    /// One item for one id.
+    /// MaybeObject item for one id.
     #[serde(rename = "Metadata")]
-    pub items: List<Item>,
+    pub items: LenientVec<Item>,
 }
 
-/// One library item.
+/// MaybeObject library item.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
 pub struct Item {
@@ -346,7 +346,7 @@ pub struct Item {
     pub library_section_id: Text,
     /// Its versions, as they are on disk.
     #[serde(rename = "Media")]
-    pub media: List<Media>,
+    pub media: LenientVec<Media>,
 }
 
 /// `/statistics/resources?timespan=6`.
@@ -355,10 +355,10 @@ pub struct Item {
 pub struct Resources {
     /// Some two minutes of samples.
     #[serde(rename = "StatisticsResources")]
-    pub samples: List<ResourceSample>,
+    pub samples: LenientVec<ResourceSample>,
 }
 
-/// One sample of the host's load.
+/// MaybeObject sample of the host's load.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
 pub struct ResourceSample {
@@ -380,7 +380,7 @@ pub struct ResourceSample {
 pub struct Bandwidth {
     /// Absent when nothing was sent.
     #[serde(rename = "StatisticsBandwidth")]
-    pub rows: List<BandwidthRow>,
+    pub rows: LenientVec<BandwidthRow>,
 }
 
 /// Bytes sent within one second, to one device of one account, in one kind of network.
@@ -407,7 +407,7 @@ pub struct BandwidthRow {
 pub struct Activities {
     /// Absent when idle.
     #[serde(rename = "Activity")]
-    pub activities: List<Activity>,
+    pub activities: LenientVec<Activity>,
 }
 
 /// Something Plex does in the background.
@@ -421,7 +421,7 @@ pub struct Activity {
     pub kind: Text,
     /// What it works on.
     #[serde(rename = "Context")]
-    pub context: One<ActivityContext>,
+    pub context: MaybeObject<ActivityContext>,
 }
 
 /// What an activity works on.

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use super::words::word;
+use super::sanitize::normalize_token;
 use crate::plex::{notification::ActivityChange, wire::Activity};
 
 /// So many running activities are told apart; a real server has a handful.
@@ -16,7 +16,7 @@ pub struct Activities {
 
 impl Activities {
     /// Takes the whole list from `/activities`.
-    pub fn list(&mut self, activities: &[Activity]) {
+    pub fn apply_listing(&mut self, activities: &[Activity]) {
         self.running.clear();
         for activity in activities {
             self.begin(activity.uuid.or_empty(), activity.kind.or_empty());
@@ -24,7 +24,7 @@ impl Activities {
     }
 
     /// Applies a notification; true when an activity that changes libraries has ended.
-    pub fn hear(&mut self, change: &ActivityChange) -> bool {
+    pub fn on_notification(&mut self, change: &ActivityChange) -> bool {
         let activity = change.activity();
         let uuid = change
             .uuid
@@ -46,7 +46,7 @@ impl Activities {
 
     fn begin(&mut self, uuid: &str, kind: &str) {
         if self.running.len() < MAX_RUNNING && !uuid.is_empty() {
-            let kind = word(kind);
+            let kind = normalize_token(kind);
             let kind = if kind.is_empty() { "other" } else { &*kind };
             self.running.insert(uuid.into(), kind.into());
         }
@@ -83,17 +83,17 @@ mod tests {
     #[test]
     fn activities_run_until_they_end_or_are_listed_no_longer() {
         let mut activities = Activities::default();
-        assert!(!activities.hear(&change("started", "a", "library.update.section")));
-        activities.hear(&change("updated", "b", "media.generate.credits"));
-        activities.hear(&change("updated", "a", "library.update.section"));
+        assert!(!activities.on_notification(&change("started", "a", "library.update.section")));
+        activities.on_notification(&change("updated", "b", "media.generate.credits"));
+        activities.on_notification(&change("updated", "a", "library.update.section"));
         assert_eq!(activities.by_type().len(), 2);
-        assert!(activities.hear(&change("ended", "a", "library.update.section")));
-        assert!(!activities.hear(&change("ended", "z", "media.generate.credits")));
+        assert!(activities.on_notification(&change("ended", "a", "library.update.section")));
+        assert!(!activities.on_notification(&change("ended", "z", "media.generate.credits")));
         assert_eq!(
             activities.by_type(),
             BTreeMap::from([("media.generate.credits", 1)])
         );
-        activities.list(&[]);
+        activities.apply_listing(&[]);
         assert!(activities.is_idle());
     }
 }

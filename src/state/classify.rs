@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use super::words::word;
+use super::sanitize::normalize_token;
 use crate::plex::wire::TranscodeSession;
 
 /// Compares as Plex means it: case and outer white space do not matter.
@@ -32,7 +32,7 @@ pub fn stream_type<'a>(
     if is(part_decision, "directplay") || is(part_decision, "direct play") {
         return Cow::Borrowed("direct play");
     }
-    match part_decision.map(word) {
+    match part_decision.map(normalize_token) {
         Some(decision) if !decision.is_empty() => decision,
         _ => {
             let copies = transcode.is_some_and(|transcode| {
@@ -87,7 +87,7 @@ pub fn subtitle_action(transcode: Option<&TranscodeSession>) -> Cow<'_, str> {
     let Some(transcode) = transcode else {
         return Cow::Borrowed("none");
     };
-    let decision = word(transcode.subtitle_decision.or_empty());
+    let decision = normalize_token(transcode.subtitle_decision.or_empty());
     match &*decision {
         "burn" | "burn-in" => Cow::Borrowed("burn"),
         "copy" | "copying" => Cow::Borrowed("copy"),
@@ -107,7 +107,7 @@ pub fn subtitle_action(transcode: Option<&TranscodeSession>) -> Cow<'_, str> {
 /// `location`: what the session says, else by the player, else `unknown`.
 #[must_use]
 pub fn location(said: Option<&str>, local: Option<bool>) -> Cow<'_, str> {
-    match said.map(word) {
+    match said.map(normalize_token) {
         Some(location) if !location.is_empty() => location,
         _ => Cow::Borrowed(match local {
             Some(true) => "lan",
@@ -126,8 +126,8 @@ pub fn location(said: Option<&str>, local: Option<bool>) -> Cow<'_, str> {
 pub fn hardware(transcode: &TranscodeSession) -> [Cow<'_, str>; 3] {
     const UNKNOWN: Cow<'_, str> = Cow::Borrowed("unknown");
     const NONE: Cow<'_, str> = Cow::Borrowed("none");
-    let decoding = transcode.transcode_hw_decoding.get().map(word);
-    let encoding = transcode.transcode_hw_encoding.get().map(word);
+    let decoding = transcode.transcode_hw_decoding.get().map(normalize_token);
+    let encoding = transcode.transcode_hw_encoding.get().map(normalize_token);
     let progress = transcode.progress.get().unwrap_or(0.0);
     let begun = progress > 0.0 || (progress < 0.0 && (decoding.is_some() || encoding.is_some()));
     if !begun {

@@ -30,7 +30,7 @@ pub struct Effects {
 
 impl Effects {
     /// Logs a line.
-    pub fn say(&mut self, level: Level, text: impl Into<String>) {
+    pub fn log(&mut self, level: Level, text: impl Into<String>) {
         self.messages.push(Message {
             level,
             text: text.into(),
@@ -38,7 +38,7 @@ impl Effects {
     }
 
     /// Asks for `/status/sessions` at `moment` or before.
-    pub fn want_sessions(&mut self, moment: Instant) {
+    pub fn request_sessions(&mut self, moment: Instant) {
         self.sessions_at = Some(self.sessions_at.map_or(moment, |at| at.min(moment)));
     }
 }

@@ -5,7 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::words::{cut, word};
+use super::sanitize::{normalize_token, truncate};
 use crate::plex::{
     error::PlexError,
     request::{Id, ItemsQuery},
@@ -23,7 +23,7 @@ const MAX_WAIT: Duration = Duration::from_secs(15);
 /// A library is counted at most so often, however much it changes.
 const MIN_GAP: Duration = Duration::from_secs(30);
 
-/// One library.
+/// MaybeObject library.
 #[derive(Debug)]
 pub struct Library {
     /// Its name.
@@ -89,22 +89,22 @@ impl Libraries {
         self.by_id.iter().map(|(id, library)| (*id, library))
     }
 
-    /// One library.
+    /// MaybeObject library.
     #[must_use]
     pub fn get(&self, id: Id) -> Option<&Library> {
         self.by_id.get(&id)
     }
 
     /// Applies the list of providers; true when names or kinds changed, so that labels must.
-    pub fn list(&mut self, providers: &Providers, now: Instant) -> bool {
-        let Some(listed) = libraries_in(providers) else {
+    pub fn apply_listing(&mut self, providers: &Providers, now: Instant) -> bool {
+        let Some(listed) = library_directories(providers) else {
             return false;
         };
         let mut changed = false;
         let mut before = std::mem::take(&mut self.by_id);
         for (id, directory) in listed {
-            let title: Box<str> = cut(directory.title.or_empty()).into();
-            let kind: Box<str> = word(directory.kind.or_empty()).into();
+            let title: Box<str> = truncate(directory.title.or_empty()).into();
+            let kind: Box<str> = normalize_token(directory.kind.or_empty()).into();
             let old = before.remove(&id).filter(|old| old.kind == kind);
             changed |= old.as_ref().is_none_or(|old| old.title != title);
             let (items, count) = match old {
@@ -204,17 +204,17 @@ impl Libraries {
                     return;
                 }
                 library.items = Some(count);
-                library.count.settle(started, now + RECOUNT);
+                library.count.finish(started, now + RECOUNT);
             }
             Err(error) if !last_step && is_about_the_query(error) => library.count.step += 1,
-            Err(_) => library.count.settle(started, now + RETRY),
+            Err(_) => library.count.finish(started, now + RETRY),
         }
     }
 }
 
 impl Count {
     /// The count that began at `started` is over. A change noticed since then is still to count.
-    fn settle(&mut self, started: Instant, next: Instant) {
+    fn finish(&mut self, started: Instant, next: Instant) {
         self.step = 0;
         self.page = 0;
         self.counted = Some(started);
@@ -239,7 +239,9 @@ fn is_about_the_query(error: &PlexError) -> bool {
 /// The library entries of Plex's own provider. `None` when the answer does not tell: a server that
 /// is starting lists nothing, and that does not mean that everything was deleted.
 #[must_use]
-pub fn libraries_in(providers: &Providers) -> Option<Vec<(Id, &crate::plex::wire::Directory)>> {
+pub fn library_directories(
+    providers: &Providers,
+) -> Option<Vec<(Id, &crate::plex::wire::Directory)>> {
     const KINDS: [&str; 5] = ["movie", "show", "artist", "photo", "homevideo"];
     let own = providers
         .providers
@@ -253,7 +255,7 @@ pub fn libraries_in(providers: &Providers) -> Option<Vec<(Id, &crate::plex::wire
     let libraries: Vec<_> = content
         .iter()
         .flat_map(|feature| feature.directories.as_slice())
-        .filter(|directory| KINDS.contains(&&*word(directory.kind.or_empty())))
+        .filter(|directory| KINDS.contains(&&*normalize_token(directory.kind.or_empty())))
         .filter_map(|directory| Some((Id::parse(directory.id.get()?)?, directory)))
         .collect();
     let starting = providers.start_state.get().is_some();
@@ -290,7 +292,7 @@ mod tests {
     fn only_libraries_of_the_local_provider_count() {
         let mut libraries = Libraries::default();
         let now = Instant::now();
-        assert!(libraries.list(
+        assert!(libraries.apply_listing(
             &providers(
                 r#"{"id":"1","type":"movie","title":"Films","storageTotal":"5"},
                    {"id":"playlists","type":"playlist"},{"id":2,"type":"homevideo","title":"Us"}"#
@@ -304,13 +306,13 @@ mod tests {
         assert_eq!(titles, ["Films", "Us"]);
         assert_eq!(only(&libraries).storage, Some(5.0));
         assert_eq!(only(&libraries).duration, None);
-        // One deleted, one renamed.
-        assert!(libraries.list(
+        // MaybeObject deleted, one renamed.
+        assert!(libraries.apply_listing(
             &providers(r#"{"id":"1","type":"movie","title":"Movies"}"#),
             now
         ));
         assert_eq!(&*only(&libraries).title, "Movies");
-        assert!(!libraries.list(
+        assert!(!libraries.apply_listing(
             &providers(r#"{"id":"1","type":"movie","title":"Movies"}"#),
             now
         ));
@@ -320,7 +322,7 @@ mod tests {
     fn an_answer_that_does_not_tell_deletes_nothing() {
         let mut libraries = Libraries::default();
         let now = Instant::now();
-        libraries.list(
+        libraries.apply_listing(
             &providers(r#"{"id":"1","type":"movie","title":"Films"}"#),
             now,
         );
@@ -328,10 +330,10 @@ mod tests {
             "{}",
             r#"{"startState":"startingPlugins","MediaProvider":[{"identifier":"com.plexapp.plugins.library","Feature":[{"type":"content"}]}]}"#,
         ] {
-            libraries.list(&serde_json::from_str(json).unwrap(), now);
+            libraries.apply_listing(&serde_json::from_str(json).unwrap(), now);
             assert_eq!(libraries.iter().len(), 1, "{json}");
         }
-        libraries.list(&providers(r#"{"id":"x"}"#), now);
+        libraries.apply_listing(&providers(r#"{"id":"x"}"#), now);
         assert_eq!(libraries.iter().len(), 0);
     }
 
@@ -353,7 +355,7 @@ mod tests {
     fn music_falls_back_from_tracks_to_the_plain_count() {
         let now = Instant::now();
         let mut libraries = Libraries::default();
-        libraries.list(
+        libraries.apply_listing(
             &providers(r#"{"id":"3","type":"artist","title":"Music"}"#),
             now,
         );
@@ -371,7 +373,7 @@ mod tests {
     fn a_total_that_is_left_out_is_asked_for_with_a_page_of_one() {
         let now = Instant::now();
         let mut libraries = Libraries::default();
-        libraries.list(&providers(r#"{"id":"2","type":"show","title":"TV"}"#), now);
+        libraries.apply_listing(&providers(r#"{"id":"2","type":"show","title":"TV"}"#), now);
         let asked = count(&mut libraries, now, |query| {
             Ok(items(if query.page == 0 {
                 r#"{"size":0}"#
@@ -387,7 +389,7 @@ mod tests {
     fn zero_is_a_value_and_a_failure_keeps_the_last_one() {
         let now = Instant::now();
         let mut libraries = Libraries::default();
-        libraries.list(
+        libraries.apply_listing(
             &providers(r#"{"id":"1","type":"movie","title":"Films"}"#),
             now,
         );
@@ -406,7 +408,7 @@ mod tests {
     fn a_burst_of_changes_is_counted_once_and_soon() {
         let now = Instant::now();
         let mut libraries = Libraries::default();
-        libraries.list(
+        libraries.apply_listing(
             &providers(r#"{"id":"1","type":"movie","title":"Films"}"#),
             now,
         );

@@ -6,34 +6,35 @@
 //!
 //! | module | holds |
 //! |---|---|
-//! | `sessions`, `play`, `announced` | who plays what, and for how long |
-//! | `identity`, `phase`, `facts` | what tells plays apart, what they do, their label values |
-//! | `answers` | what Plex's answers change |
-//! | `classify`, `words` | the label rules |
+//! | `sessions`, `play`, `pending` | who plays what, and for how long |
+//! | `identity`, `phase`, `labels` | what tells plays apart, what they do, their label values |
+//! | `responses` | what Plex's answers change |
+//! | `classify`, `sanitize` | the label rules |
 //! | `libraries` | libraries and item counts |
 //! | `statistics` | host load and bytes sent |
 //! | `activities` | background activities |
 //! | `exporter` | counters about the exporter itself |
 //! | `schedule` | when Plex is asked for what |
-//! | `troubles` | what is wrong, said once |
+//! | `error_log` | what is wrong, said once |
 //! | `effects` | what a change asks of the rest of the program |
 
 pub mod activities;
-pub mod announced;
-mod answers;
 pub mod classify;
 pub mod effects;
+pub mod encoded;
+pub mod error_log;
 pub mod exporter;
-pub mod facts;
 pub mod identity;
+pub mod labels;
 pub mod libraries;
+pub mod pending;
 pub mod phase;
 pub mod play;
+mod responses;
+pub mod sanitize;
 pub mod schedule;
 pub mod sessions;
 pub mod statistics;
-pub mod troubles;
-pub mod words;
 
 use std::{collections::BTreeMap, time::Instant};
 
@@ -42,22 +43,21 @@ use log::Level;
 use self::{
     activities::Activities,
     effects::{Effects, Message},
+    error_log::{ErrorLog, Subsystem},
     exporter::Exporter,
     libraries::Libraries,
     schedule::Schedule,
     sessions::Sessions,
-    statistics::{Fresh, Load, Sent},
-    troubles::{Area, Troubles},
+    statistics::{Expiring, Load, Sent},
 };
 use crate::{
-    clock::Now,
-    config::Hidden,
+    clock::Timestamp,
+    config::HiddenLabels,
     event::Event,
-    metrics::labels::PlayLabels,
     plex::{
         error::PlexError,
-        notification::{News, Notification},
-        request::{Endpoint, Fetch, Id},
+        notification::{Notification, Payload},
+        request::{Endpoint, Id, PlexRequest},
     },
 };
 
@@ -77,7 +77,7 @@ pub struct Server {
 #[derive(Debug)]
 #[expect(
     clippy::struct_excessive_bools,
-    reason = "independent facts, not a state machine"
+    reason = "independent values, not a state machine"
 )]
 pub struct State {
     /// The server, once it has answered.
@@ -87,7 +87,7 @@ pub struct State {
     /// Whether the notification socket stands.
     pub socket_up: bool,
     /// Video transcodes running.
-    pub active_transcodes: Fresh<Option<f64>>,
+    pub active_transcodes: Expiring<Option<f64>>,
     /// All plays.
     pub sessions: Sessions,
     /// All libraries.
@@ -95,9 +95,9 @@ pub struct State {
     /// Plays begun, by library; `None` is the unknown one.
     pub starts: BTreeMap<Option<Id>, u64>,
     /// The host's load.
-    pub load: Fresh<Load>,
+    pub load: Expiring<Load>,
     /// Bytes sent, while Plex supplies them.
-    pub sent: Fresh<()>,
+    pub sent: Expiring<()>,
     sent_bytes: Sent,
     /// Bytes sent, by estimate.
     pub estimated_bytes: f64,
@@ -108,7 +108,7 @@ pub struct State {
     schedule: Schedule,
     counting_items: bool,
     titles_in_flight: Vec<Id>,
-    troubles: Troubles,
+    error_log: ErrorLog,
     messages: Vec<Message>,
     connected_before: bool,
     started: Instant,
@@ -117,28 +117,28 @@ pub struct State {
 impl State {
     /// The state at the start: nothing is known.
     #[must_use]
-    pub fn new(hide: Hidden, now: Now) -> Self {
+    pub fn new(hide: HiddenLabels, now: Timestamp) -> Self {
         Self {
             server: None,
             up: false,
             socket_up: false,
-            active_transcodes: Fresh::default(),
+            active_transcodes: Expiring::default(),
             sessions: Sessions::new(hide),
             libraries: Libraries::default(),
             starts: BTreeMap::new(),
-            load: Fresh::default(),
-            sent: Fresh::default(),
-            sent_bytes: Sent::since(now.wall),
+            load: Expiring::default(),
+            sent: Expiring::default(),
+            sent_bytes: Sent::since(now.unix_seconds),
             estimated_bytes: 0.0,
             activities: Activities::default(),
             exporter: Exporter::default(),
-            schedule: Schedule::starting(now.mono),
+            schedule: Schedule::starting(now.monotonic),
             counting_items: false,
             titles_in_flight: Vec::new(),
-            troubles: Troubles::default(),
+            error_log: ErrorLog::default(),
             messages: Vec::new(),
             connected_before: false,
-            started: now.mono,
+            started: now.monotonic,
         }
     }
 
@@ -156,26 +156,26 @@ impl State {
     }
 
     /// Applies an event; returns what to fetch.
-    pub fn apply(&mut self, event: Event, now: Now) -> Vec<Fetch> {
+    pub fn apply(&mut self, event: Event, now: Timestamp) -> Vec<PlexRequest> {
         let mut effects = Effects::default();
         match event {
-            Event::Fetched(fetched) => self.fetched(fetched, now, &mut effects),
+            Event::Completed(fetched) => self.fetched(fetched, now, &mut effects),
             Event::SocketUp => self.socket_up(now, &mut effects),
             Event::SocketDown(error) => self.socket_down(&error, now, &mut effects),
             Event::Notification(notification) => {
-                self.notified(notification, now.mono, &mut effects);
+                self.notified(notification, now.monotonic, &mut effects);
             }
         }
         self.finish(effects, now)
     }
 
     /// Does what time alone brings about; returns what to fetch.
-    pub fn tick(&mut self, now: Now) -> Vec<Fetch> {
+    pub fn tick(&mut self, now: Timestamp) -> Vec<PlexRequest> {
         self.finish(Effects::default(), now)
     }
 
-    fn finish(&mut self, mut effects: Effects, now: Now) -> Vec<Fetch> {
-        self.sessions.expire(now.mono, &mut effects);
+    fn finish(&mut self, mut effects: Effects, now: Timestamp) -> Vec<PlexRequest> {
+        self.sessions.expire(now.monotonic, &mut effects);
         let libraries = &self.libraries;
         self.sessions
             .count_starts(|id| libraries.get(id).is_some(), &mut effects);
@@ -185,7 +185,7 @@ impl State {
         self.estimated_bytes += effects.estimated_bytes;
         if let Some(moment) = effects.sessions_at {
             // At the start, sessions wait for the libraries, for a while.
-            let first = self.schedule.sessions.answered.is_none() && !self.libraries.known;
+            let first = self.schedule.sessions.last_completed.is_none() && !self.libraries.known;
             let earliest = if first {
                 self.started + schedule::SESSIONS_WAIT
             } else {
@@ -194,17 +194,21 @@ impl State {
             self.schedule.sessions.request(moment.max(earliest));
         }
         self.messages.append(&mut effects.messages);
-        self.due(now.mono)
+        self.due(now.monotonic)
     }
 
     /// Brings everything a scrape shows up to `now`: the clocks of the plays, and label texts.
-    pub fn settle(&mut self, now: Now) {
-        self.estimated_bytes += self.sessions.settle(now.mono);
+    pub fn prepare_scrape(&mut self, now: Timestamp) {
+        self.estimated_bytes += self.sessions.accrue(now.monotonic);
         let libraries = &self.libraries;
         let mut relabelled = false;
-        for play in self.sessions.all_mut().filter(|play| play.labels.is_none()) {
+        for play in self
+            .sessions
+            .all_mut()
+            .filter(|play| play.encoded.is_none())
+        {
             let library = play.library.and_then(|id| Some((id, libraries.get(id)?)));
-            play.labels = Some(PlayLabels::of(play, library));
+            play.encoded = Some(encoded::EncodedLabels::of(play, library));
             relabelled = true;
         }
         if relabelled {
@@ -212,23 +216,23 @@ impl State {
         }
     }
 
-    fn due(&mut self, now: Instant) -> Vec<Fetch> {
+    fn due(&mut self, now: Instant) -> Vec<PlexRequest> {
         let mut fetches = Vec::new();
-        if self.schedule.server.take(now) {
-            fetches.push(Fetch::Server);
+        if self.schedule.server.start_if_due(now) {
+            fetches.push(PlexRequest::Server);
         }
-        if let Some(silence) = self.next_silence()
+        if let Some(silence) = self.next_silence_check()
             && silence <= now
         {
             self.schedule.sessions.request(now);
         }
-        if self.schedule.sessions.take(now) {
-            fetches.push(Fetch::Sessions);
+        if self.schedule.sessions.start_if_due(now) {
+            fetches.push(PlexRequest::Sessions);
         }
         // Until `/` has answered once, everything is tried; after that, only while Plex is up.
         if self.up || self.server.is_none() {
             for (slot, fetch) in self.schedule.waiting_for_plex() {
-                if slot.take(now) {
+                if slot.start_if_due(now) {
                     fetches.push(fetch);
                 }
             }
@@ -238,32 +242,35 @@ impl State {
                 && let Some(query) = self.libraries.next_count(now)
             {
                 self.counting_items = true;
-                fetches.push(Fetch::Items(query));
+                fetches.push(PlexRequest::Items(query));
             }
             self.due_titles(now, &mut fetches);
         }
         fetches
     }
 
-    fn due_titles(&mut self, now: Instant, fetches: &mut Vec<Fetch>) {
+    fn due_titles(&mut self, now: Instant, fetches: &mut Vec<PlexRequest>) {
         while self.titles_in_flight.len() < schedule::TITLES_AT_ONCE {
             let wanted = self.sessions.wanted_titles().find(|(id, after)| {
                 !self.titles_in_flight.contains(id) && after.is_none_or(|after| after <= now)
             });
             let Some((id, _)) = wanted else { break };
             self.titles_in_flight.push(id);
-            fetches.push(Fetch::Metadata(id));
+            fetches.push(PlexRequest::Metadata(id));
         }
     }
 
     /// When a silent client is to be looked after; only notifications can be missed.
-    fn next_silence(&self) -> Option<Instant> {
-        let silence = self.sessions.next_silence().filter(|_| self.socket_up)?;
+    fn next_silence_check(&self) -> Option<Instant> {
+        let silence = self
+            .sessions
+            .next_silence_check()
+            .filter(|_| self.socket_up)?;
         let gap = self
             .schedule
             .sessions
-            .answered
-            .map(|answered| answered + schedule::SILENCE_GAP);
+            .last_completed
+            .map(|completed| completed + schedule::SILENCE_MIN_INTERVAL);
         Some(gap.map_or(silence, |gap| silence.max(gap)))
     }
 
@@ -275,7 +282,7 @@ impl State {
         let slots = [
             schedule.server.due(),
             schedule.sessions.due(),
-            self.next_silence()
+            self.next_silence_check()
                 .filter(|_| schedule.sessions.due().is_some()),
             self.sessions.next_expiry(),
             schedule.providers.due().filter(|_| waiting),
@@ -294,11 +301,11 @@ impl State {
         slots.into_iter().flatten().min()
     }
 
-    fn socket_up(&mut self, now: Now, effects: &mut Effects) {
+    fn socket_up(&mut self, now: Timestamp, effects: &mut Effects) {
         self.exporter
-            .count(Endpoint::Notifications, 1, None, now.wall);
-        self.troubles.note(Area::Socket, None, effects);
-        effects.say(Level::Info, "connected to Plex's notifications");
+            .count(Endpoint::Notifications, 1, None, now.unix_seconds);
+        self.error_log.record(Subsystem::Socket, None, effects);
+        effects.log(Level::Info, "connected to Plex's notifications");
         if self.connected_before {
             self.exporter.reconnects += 1;
         }
@@ -306,40 +313,46 @@ impl State {
         self.socket_up = true;
         self.sessions.reconnected();
         // Nothing is replayed: what happened meanwhile is in the listings.
-        effects.want_sessions(now.mono);
-        self.schedule.activities.request(now.mono);
+        effects.request_sessions(now.monotonic);
+        self.schedule.activities.request(now.monotonic);
     }
 
-    fn socket_down(&mut self, error: &PlexError, now: Now, effects: &mut Effects) {
+    fn socket_down(&mut self, error: &PlexError, now: Timestamp, effects: &mut Effects) {
         let requests = u8::from(!self.socket_up);
-        self.exporter
-            .count(Endpoint::Notifications, requests, Some(error), now.wall);
-        self.troubles.note(Area::Socket, Some(error), effects);
+        self.exporter.count(
+            Endpoint::Notifications,
+            requests,
+            Some(error),
+            now.unix_seconds,
+        );
+        self.error_log
+            .record(Subsystem::Socket, Some(error), effects);
         if self.socket_up {
             self.socket_up = false;
             self.sessions.reconnected();
-            effects.want_sessions(now.mono);
+            effects.request_sessions(now.monotonic);
             // It may be Plex that fell.
-            self.schedule.server.request(now.mono);
+            self.schedule.server.request(now.monotonic);
         }
     }
 
     fn notified(&mut self, notification: Notification, now: Instant, effects: &mut Effects) {
         self.exporter.count_notification(notification.kind);
-        match notification.news {
-            News::Playing(playing) => {
+        match notification.payload {
+            Payload::Playing(playing) => {
                 for news in &playing {
-                    self.sessions.hear(news, now, effects);
+                    self.sessions.on_notification(news, now, effects);
                 }
             }
-            News::Transcode(event, transcodes) => {
+            Payload::Transcode(event, transcodes) => {
                 for transcode in transcodes {
-                    self.sessions.hear_transcode(event, transcode, now, effects);
+                    self.sessions
+                        .on_transcode_notification(event, transcode, now, effects);
                 }
             }
-            News::Activity(changes) => {
+            Payload::Activity(changes) => {
                 for change in &changes {
-                    if self.activities.hear(change) {
+                    if self.activities.on_notification(change) {
                         let context = change
                             .activity()
                             .and_then(|activity| activity.context.get());
@@ -348,12 +361,12 @@ impl State {
                     }
                 }
             }
-            News::LibraryChanged(libraries) => {
+            Payload::LibraryChanged(libraries) => {
                 for library in libraries {
                     self.library_changed(library, now);
                 }
             }
-            News::Nothing => {}
+            Payload::Nothing => {}
         }
     }
 
@@ -364,8 +377,8 @@ impl State {
         // Names, sizes and durations are in the list.
         let providers = &mut self.schedule.providers;
         let gap = providers
-            .answered
-            .map(|answered| answered + schedule::PROVIDERS_GAP);
+            .last_completed
+            .map(|completed| completed + schedule::PROVIDERS_GAP);
         let soon = now + schedule::PROVIDERS_CHANGED;
         providers.request(gap.map_or(soon, |gap| soon.max(gap)));
     }

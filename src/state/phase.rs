@@ -1,4 +1,4 @@
-//! What a session does, and what was heard of that before it was listed.
+//! What a session does, and what was observed of that before it was listed.
 
 use std::time::{Duration, Instant};
 
@@ -44,18 +44,18 @@ impl Phase {
 
 /// What notifications told about a session before it was listed.
 #[derive(Debug, Clone, Copy)]
-pub struct Heard {
+pub struct Observed {
     /// The phase it is in, once a notification named one.
     pub phase: Option<Phase>,
     /// In this phase since then; what came before is in `played`.
     pub since: Instant,
-    /// When it was last heard of.
+    /// When it was last observed of.
     pub last: Instant,
     /// Time played before the phase it is in.
     pub played: Duration,
 }
 
-impl Heard {
+impl Observed {
     /// Nothing yet.
     #[must_use]
     pub fn new(now: Instant) -> Self {
@@ -68,7 +68,7 @@ impl Heard {
     }
 
     /// A notification says that it is in `phase`.
-    pub fn hear(&mut self, phase: Phase, now: Instant) {
+    pub fn on_notification(&mut self, phase: Phase, now: Instant) {
         if self.phase != Some(phase) {
             if self.phase == Some(Phase::Playing) {
                 self.played += now.saturating_duration_since(self.since);

@@ -1,17 +1,17 @@
-//! One play: a session, from the first time it is seen until its series are removed.
+//! MaybeObject play: a session, from the first time it is seen until its series are removed.
 
 use std::time::{Duration, Instant};
 
 use super::{
     classify,
-    facts::Facts,
+    encoded::EncodedLabels,
     identity::Identity,
-    phase::{Heard, Phase},
-    words::resolution,
+    labels::LabelValues,
+    phase::{Observed, Phase},
+    sanitize::normalize_resolution,
 };
 use crate::{
-    config::Hidden,
-    metrics::labels::PlayLabels,
+    config::HiddenLabels,
     plex::{
         request::Id,
         wire::{Metadata, Session, TranscodeSession},
@@ -58,14 +58,14 @@ pub struct AskedAbout {
     pub transcode: Option<Box<str>>,
 }
 
-/// One play.
+/// MaybeObject play.
 #[derive(Debug)]
 pub struct Play {
     /// Plex's `sessionKey`.
     pub session: Box<str>,
     identity: Identity,
     /// Label values.
-    pub facts: Facts,
+    pub labels: LabelValues,
     /// What it does; as it was last, once it has ended.
     pub phase: Phase,
     /// Set once it is over.
@@ -108,17 +108,17 @@ pub struct Play {
     /// The connection of the socket during which it was last confirmed.
     pub connection: u64,
     /// The text of its labels, built when first needed and dropped when a value changes.
-    pub labels: Option<PlayLabels>,
+    pub encoded: Option<EncodedLabels>,
 }
 
 impl Play {
     /// A play seen for the first time. `since` is when it is known to be live from.
     #[must_use]
-    pub fn new(key: &str, session: &Session, since: Instant, hide: Hidden) -> Self {
+    pub fn new(key: &str, session: &Session, since: Instant, hide: HiddenLabels) -> Self {
         let mut play = Self {
             session: key.into(),
             identity: Identity::of(session),
-            facts: Facts::default(),
+            labels: LabelValues::default(),
             phase: listed_phase(session),
             end: None,
             has_played: false,
@@ -141,7 +141,7 @@ impl Play {
             transcode: None,
             asked_about: AskedAbout::default(),
             connection: 0,
-            labels: None,
+            encoded: None,
         };
         if play.rating_key.is_some() {
             play.title = Title::Wanted {
@@ -149,7 +149,7 @@ impl Play {
                 after: None,
             };
         }
-        play.take_facts(session, hide);
+        play.apply_session(session, hide);
         play
     }
 
@@ -196,7 +196,7 @@ impl Play {
     }
 
     /// Counts what a scrape at `now` may show.
-    pub fn settle(&mut self, now: Instant) -> f64 {
+    pub fn accrue(&mut self, now: Instant) -> f64 {
         self.count(now.min(self.known + LEAD))
     }
 
@@ -217,15 +217,15 @@ impl Play {
     }
 
     /// Takes what notifications told before it was listed; it was begun or revived `since` then.
-    pub fn take_heard(&mut self, heard: &Heard) -> f64 {
-        let Some(phase) = heard.phase else {
+    pub fn apply_observed(&mut self, observed: &Observed) -> f64 {
+        let Some(phase) = observed.phase else {
             return 0.0;
         };
         self.phase = phase;
-        self.known = heard.last;
-        self.notified = Some(heard.last);
-        self.has_played |= phase == Phase::Playing || !heard.played.is_zero();
-        self.credit(heard.played)
+        self.known = observed.last;
+        self.notified = Some(observed.last);
+        self.has_played |= phase == Phase::Playing || !observed.played.is_zero();
+        self.credit(observed.played)
     }
 
     /// A notification says that it stopped.
@@ -239,7 +239,7 @@ impl Play {
     }
 
     /// It was found to be over: it is live no longer, and was last known to be at `self.known`.
-    pub fn lose(&mut self, now: Instant) {
+    pub fn mark_lost(&mut self, now: Instant) {
         self.end = Some(End {
             at: now,
             told: false,
@@ -261,7 +261,12 @@ impl Play {
     }
 
     /// Takes what `/status/sessions`, asked at `started`, says about it.
-    pub fn list(&mut self, session: &Session, started: Instant, hide: Hidden) -> f64 {
+    pub fn apply_listing(
+        &mut self,
+        session: &Session,
+        started: Instant,
+        hide: HiddenLabels,
+    ) -> f64 {
         let mut bytes = 0.0;
         if !self.was_notified_after(started) {
             let phase = listed_phase(session);
@@ -272,11 +277,11 @@ impl Play {
             }
             bytes = self.observe(phase, started);
         }
-        self.take_facts(session, hide);
+        self.apply_session(session, hide);
         bytes
     }
 
-    fn take_facts(&mut self, session: &Session, hide: Hidden) {
+    fn apply_session(&mut self, session: &Session, hide: HiddenLabels) {
         self.identity = Identity::of(session);
         let media = session.selected_media();
         self.bitrate = media.and_then(|media| media.bitrate.non_negative());
@@ -284,7 +289,7 @@ impl Play {
             && let Some(bitrate) = media.and_then(|media| media.bitrate.whole())
         {
             self.first_bitrate = bitrate;
-            self.labels = None;
+            self.encoded = None;
         }
         self.bandwidth = session
             .session
@@ -302,26 +307,26 @@ impl Play {
             && self.library != Some(library)
         {
             self.library = Some(library);
-            self.labels = None;
+            self.encoded = None;
         }
         let transcode = session.transcode.get();
         if !classify::same_transcode_labels(self.transcode.as_deref(), transcode) {
-            self.labels = None;
+            self.encoded = None;
         }
         self.transcode = transcode.map(|transcode| Box::new(transcode.clone()));
-        self.classify(Facts::of(session, hide));
+        self.classify(LabelValues::of(session, hide));
     }
 
-    /// Completes `facts` by what the transcode says, and notices whether anything changed.
-    fn classify(&mut self, mut facts: Facts) {
+    /// Completes `labels` by what the transcode says, and notices whether anything changed.
+    fn classify(&mut self, mut values: LabelValues) {
         let transcode = self.transcode.as_deref();
         let decision = Some(&*self.part_decision).filter(|decision| !decision.is_empty());
-        facts.stream_type = classify::stream_type(transcode, decision).into();
-        facts.transcode_type = classify::transcode_type(transcode);
-        facts.subtitle_action = classify::subtitle_action(transcode).into();
-        if facts != self.facts {
-            self.facts = facts;
-            self.labels = None;
+        values.stream_type = classify::stream_type(transcode, decision).into();
+        values.transcode_type = classify::transcode_type(transcode);
+        values.subtitle_action = classify::subtitle_action(transcode).into();
+        if values != self.labels {
+            self.labels = values;
+            self.encoded = None;
         }
     }
 
@@ -377,9 +382,9 @@ impl Play {
         }
         transcode.merge(newer);
         if !classify::same_transcode_labels(Some(&before), Some(transcode)) {
-            self.labels = None;
+            self.encoded = None;
         }
-        self.classify(self.facts.clone());
+        self.classify(self.labels.clone());
     }
 
     /// Takes the library item's metadata.
@@ -394,7 +399,7 @@ impl Play {
             .find(|media| !self.media_id.is_empty() && media.id.or_empty() == &*self.media_id)
             .or_else(|| versions.first());
         if let Some(version) = version {
-            self.file_resolution = resolution(version.video_resolution.or_empty()).into();
+            self.file_resolution = normalize_resolution(version.video_resolution.or_empty()).into();
         }
         if self.library.is_none() {
             let section = item
@@ -403,15 +408,15 @@ impl Play {
                 .or(metadata.library_section_id.get());
             self.library = section.and_then(Id::parse);
         }
-        self.labels = None;
+        self.encoded = None;
     }
 
     /// `stream_file_resolution`: the library item's. Until that is known, a stream that is sent as
     /// it is has the file's own resolution.
     #[must_use]
     pub fn file_resolution(&self) -> &str {
-        if self.file_resolution.is_empty() && &*self.facts.stream_type != "transcode" {
-            &self.facts.stream_resolution
+        if self.file_resolution.is_empty() && &*self.labels.stream_type != "transcode" {
+            &self.labels.stream_resolution
         } else {
             &self.file_resolution
         }

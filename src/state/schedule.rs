@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use crate::plex::request::Fetch;
+use crate::plex::request::PlexRequest;
 
 /// `/`: whether Plex is up, its version, its active transcodes.
 pub const SERVER: Duration = Duration::from_secs(15);
@@ -23,7 +23,7 @@ pub const SESSIONS_LIVE: Duration = Duration::from_secs(30);
 /// `/status/sessions`, the socket up, nobody there.
 pub const SESSIONS_IDLE: Duration = Duration::from_mins(1);
 /// `/status/sessions` while no notifications come.
-pub const SESSIONS_UNTOLD: Duration = Duration::from_secs(5);
+pub const SESSIONS_POLLING: Duration = Duration::from_secs(5);
 /// At the start, sessions wait so long for the libraries, so that their labels are right at once.
 pub const SESSIONS_WAIT: Duration = Duration::from_secs(2);
 /// `/statistics/…` while nobody is there.
@@ -41,15 +41,15 @@ pub const TITLE_RETRY: Duration = Duration::from_secs(15);
 /// Titles are fetched so many at a time, so that one that hangs does not hold up the others.
 pub const TITLES_AT_ONCE: usize = 2;
 /// A silent client is looked after at most so often.
-pub const SILENCE_GAP: Duration = Duration::from_secs(10);
+pub const SILENCE_MIN_INTERVAL: Duration = Duration::from_secs(10);
 
-/// One thing to ask for: when next, and whether it is being asked.
+/// MaybeObject thing to ask for: when next, and whether it is being asked.
 #[derive(Debug, Clone, Copy)]
 pub struct Slot {
     due: Option<Instant>,
     in_flight: bool,
     /// When the last answer came.
-    pub answered: Option<Instant>,
+    pub last_completed: Option<Instant>,
     failed: bool,
 }
 
@@ -60,7 +60,7 @@ impl Slot {
         Self {
             due: Some(due),
             in_flight: false,
-            answered: None,
+            last_completed: None,
             failed: false,
         }
     }
@@ -72,9 +72,9 @@ impl Slot {
     }
 
     /// The answer came; ask again after `pause`, or before if that was requested in the meantime.
-    pub fn answered<T, E>(&mut self, result: &Result<T, E>, now: Instant, pause: Duration) {
+    pub fn completed<T, E>(&mut self, result: &Result<T, E>, now: Instant, pause: Duration) {
         self.in_flight = false;
-        self.answered = Some(now);
+        self.last_completed = Some(now);
         self.failed = result.is_err();
         self.request(now + pause);
     }
@@ -86,7 +86,7 @@ impl Slot {
     }
 
     /// Takes it in flight if it is due.
-    pub fn take(&mut self, now: Instant) -> bool {
+    pub fn start_if_due(&mut self, now: Instant) -> bool {
         let due = self.due().is_some_and(|due| due <= now);
         if due {
             self.due = None;
@@ -98,7 +98,7 @@ impl Slot {
 
 /// All that is asked on a timetable.
 #[derive(Debug)]
-#[expect(missing_docs, reason = "named as in Fetch")]
+#[expect(missing_docs, reason = "named as in PlexRequest")]
 pub struct Schedule {
     pub server: Slot,
     pub providers: Slot,
@@ -130,18 +130,18 @@ impl Schedule {
                 slot.request(now);
             }
         }
-        if self.sessions.answered.is_some() {
+        if self.sessions.last_completed.is_some() {
             self.sessions.request(now);
         }
     }
 
     /// What is not asked while Plex is down.
-    pub fn waiting_for_plex(&mut self) -> [(&mut Slot, Fetch); 4] {
+    pub fn waiting_for_plex(&mut self) -> [(&mut Slot, PlexRequest); 4] {
         [
-            (&mut self.providers, Fetch::Providers),
-            (&mut self.resources, Fetch::Resources),
-            (&mut self.bandwidth, Fetch::Bandwidth),
-            (&mut self.activities, Fetch::Activities),
+            (&mut self.providers, PlexRequest::Providers),
+            (&mut self.resources, PlexRequest::Resources),
+            (&mut self.bandwidth, PlexRequest::Bandwidth),
+            (&mut self.activities, PlexRequest::Activities),
         ]
     }
 }

@@ -1,4 +1,4 @@
-//! All plays: the live ones, those that ended a moment ago, and sessions announced but not listed.
+//! All plays: the live ones, those that ended a moment ago, and sessions pending but not listed.
 //!
 //! Notifications are triggers and early news; `/status/sessions` is the truth. A notification of a
 //! known session is applied at once, because it tells the very moment of a change; whatever it
@@ -12,15 +12,15 @@ use std::{
 use log::Level;
 
 use super::{
-    announced::Announced,
     classify::transcode_id,
     effects::Effects,
+    pending::Pending,
     phase::Phase,
     play::{Play, Title},
 };
 use crate::{
-    config::Hidden,
-    logging::Clean,
+    config::HiddenLabels,
+    logging::Sanitized,
     plex::{
         notification::{Playing, TranscodeEvent},
         request::Id,
@@ -32,7 +32,7 @@ use crate::{
 pub const DEBOUNCE: Duration = Duration::from_millis(100);
 /// Series of an ended play stay for so long.
 pub const KEEP_ENDED: Duration = Duration::from_mins(1);
-/// A session of which nothing was heard for so long is over: Plex is down, or forgot it.
+/// A session of which nothing was observed for so long is over: Plex is down, or forgot it.
 pub const FORGET_AFTER: Duration = Duration::from_secs(45);
 /// A playing client that has not reported for so long is looked after (it should every 10 s).
 pub const SILENT_AFTER: Duration = Duration::from_secs(12);
@@ -50,18 +50,18 @@ const TITLE_ATTEMPTS: u8 = 3;
 pub struct Sessions {
     live: BTreeMap<Box<str>, Play>,
     ended: Vec<Play>,
-    announced: Announced,
+    pending: Pending,
     /// Whether `/status/sessions` was ever answered: what it lists then began before us.
     listed_once: bool,
     /// Counts the connections of the socket.
     connection: u64,
-    hide: Hidden,
+    hide: HiddenLabels,
 }
 
 impl Sessions {
     /// No plays yet.
     #[must_use]
-    pub fn new(hide: Hidden) -> Self {
+    pub fn new(hide: HiddenLabels) -> Self {
         Self {
             hide,
             ..Self::default()
@@ -89,11 +89,11 @@ impl Sessions {
     /// The socket fell or stands again: keys may have begun anew.
     pub fn reconnected(&mut self) {
         self.connection += 1;
-        self.announced.clear();
+        self.pending.clear();
     }
 
     /// Applies a `playing` notification.
-    pub fn hear(&mut self, news: &Playing, now: Instant, effects: &mut Effects) {
+    pub fn on_notification(&mut self, news: &Playing, now: Instant, effects: &mut Effects) {
         let soon = now + DEBOUNCE;
         let state = news.state.or_empty().trim();
         let over = Phase::is_over(state);
@@ -104,36 +104,36 @@ impl Sessions {
             .get()
             .filter(|key| Id::parse(key).is_some());
         let Some(key) = key else {
-            effects.want_sessions(soon);
+            effects.request_sessions(soon);
             return;
         };
         let item = news.rating_key.get().and_then(Id::parse);
-        let awaited = self.announced.awaits(key, item);
+        let expected = self.pending.contains(key, item);
         let another = self.live.get_mut(key).is_some_and(|play| {
-            play.is_of_another(item) && (awaited || play.is_news_of_another(item))
+            play.is_of_another(item) && (expected || play.is_news_of_another(item))
         });
         match self.live.get_mut(key) {
             Some(_) if another && !over => {
                 // The next episode under the same key: the listing will tell all about it.
-                if self.announced.hear(key, item, phase, now) {
-                    effects.want_sessions(soon);
+                if self.pending.on_notification(key, item, phase, now) {
+                    effects.request_sessions(soon);
                 }
             }
             // Of the episode before, perhaps.
-            Some(play) if over && play.is_of_another(item) => effects.want_sessions(soon),
+            Some(play) if over && play.is_of_another(item) => effects.request_sessions(soon),
             Some(play) if over => {
                 effects.estimated_bytes += play.stop(now);
                 let play = self.live.remove(key);
                 self.finish(play, effects);
-                self.announced.forget(key);
-                effects.want_sessions(soon);
+                self.pending.forget(key);
+                effects.request_sessions(soon);
             }
             Some(play) => {
                 let transcode = news.transcode_session.get().map(transcode_id);
                 if phase.is_some_and(|phase| phase != play.phase)
                     || transcode.is_some_and(|transcode| play.is_news_of_transcode(transcode))
                 {
-                    effects.want_sessions(soon);
+                    effects.request_sessions(soon);
                 }
                 if let Some(phase) = phase {
                     effects.estimated_bytes += play.notify(phase, now);
@@ -143,12 +143,12 @@ impl Sessions {
                 }
             }
             None if over => {
-                self.announced.forget(key);
-                effects.want_sessions(soon);
+                self.pending.forget(key);
+                effects.request_sessions(soon);
             }
             None => {
-                if self.announced.hear(key, item, phase, now) {
-                    effects.want_sessions(soon);
+                if self.pending.on_notification(key, item, phase, now) {
+                    effects.request_sessions(soon);
                 }
             }
         }
@@ -156,7 +156,7 @@ impl Sessions {
 
     /// Applies a `transcodeSession.*` notification: to the session that carries the transcode's
     /// key, and to no other.
-    pub fn hear_transcode(
+    pub fn on_transcode_notification(
         &mut self,
         event: TranscodeEvent,
         transcode: TranscodeSession,
@@ -173,19 +173,19 @@ impl Sessions {
         let owner = self.live.values_mut().find(|play| play.owns_transcode(&id));
         match (event, owner) {
             // Not the end of playback: a seek ends and starts the same key within a second.
-            (TranscodeEvent::End, Some(_)) => effects.want_sessions(now + SEEK_GRACE),
+            (TranscodeEvent::End, Some(_)) => effects.request_sessions(now + SEEK_GRACE),
             (_, Some(play)) => play.update_transcode(transcode, event == TranscodeEvent::Start),
             // A live session may have changed to this transcode. Updates of one nobody carries
             // (a download) come every few seconds and are no news.
             (TranscodeEvent::Start, None) if somebody_is_live => {
-                effects.want_sessions(now + DEBOUNCE);
+                effects.request_sessions(now + DEBOUNCE);
             }
             (_, None) => {}
         }
     }
 
     /// Applies what `/status/sessions`, asked at `started`, lists.
-    pub fn list(
+    pub fn apply_listing(
         &mut self,
         listed: &[Session],
         started: Instant,
@@ -204,20 +204,20 @@ impl Sessions {
             if let Some(mut play) = missing.remove(key) {
                 let reconnected = play.connection != self.connection;
                 if play.is_replaced_by(session, started, reconnected) {
-                    play.lose(now);
+                    play.mark_lost(now);
                     self.finish(Some(play), effects);
                 } else {
-                    effects.estimated_bytes += play.list(session, started, self.hide);
+                    effects.estimated_bytes += play.apply_listing(session, started, self.hide);
                     self.admit(play);
                     continue;
                 }
             }
             let item = session.rating_key.get().and_then(Id::parse);
-            let heard = self.announced.take(key, item, started);
-            let since = heard.map_or(started, |heard| heard.since);
-            let mut play = match self.ended_as(session, key, started, heard.is_some()) {
+            let observed = self.pending.take(key, item, started);
+            let since = observed.map_or(started, |observed| observed.since);
+            let mut play = match self.ended_as(session, key, started, observed.is_some()) {
                 Ended::Held => {
-                    effects.want_sessions(now + RETRY);
+                    effects.request_sessions(now + RETRY);
                     continue;
                 }
                 Ended::Revived(mut play) => {
@@ -227,27 +227,27 @@ impl Sessions {
                 Ended::Unknown => {
                     let mut play = Play::new(key, session, since, self.hide);
                     play.start_uncounted = self.listed_once;
-                    say(effects, "play", &play);
+                    log_play(effects, "play", &play);
                     play
                 }
             };
-            if let Some(heard) = heard {
-                effects.estimated_bytes += play.take_heard(&heard);
+            if let Some(observed) = observed {
+                effects.estimated_bytes += play.apply_observed(&observed);
             }
-            effects.estimated_bytes += play.list(session, started, self.hide);
+            effects.estimated_bytes += play.apply_listing(session, started, self.hide);
             self.admit(play);
         }
         for (key, mut play) in missing {
             if play.was_notified_after(started) {
                 // It was live after Plex wrote this answer; the next one will tell.
-                effects.want_sessions(now + DEBOUNCE);
+                effects.request_sessions(now + DEBOUNCE);
                 self.live.insert(key, play);
             } else {
-                play.lose(now);
+                play.mark_lost(now);
                 self.finish(Some(play), effects);
             }
         }
-        self.announced.look_again(started, now, effects);
+        self.pending.recheck(started, now, effects);
         self.listed_once = true;
     }
 
@@ -258,19 +258,13 @@ impl Sessions {
 
     fn finish(&mut self, play: Option<Play>, effects: &mut Effects) {
         if let Some(play) = play {
-            say(effects, "end", &play);
+            log_play(effects, "end", &play);
             self.ended.push(play);
         }
     }
 
     /// Looks for a play that ended under this key a moment ago and is listed (again).
-    fn ended_as(
-        &mut self,
-        session: &Session,
-        key: &str,
-        started: Instant,
-        announced: bool,
-    ) -> Ended {
+    fn ended_as(&mut self, session: &Session, key: &str, started: Instant, pending: bool) -> Ended {
         let found = self.ended.iter().position(|play| {
             let reconnected = play.connection != self.connection;
             &*play.session == key && !play.is_replaced_by(session, started, reconnected)
@@ -278,7 +272,7 @@ impl Sessions {
         let Some(index) = found else {
             return Ended::Unknown;
         };
-        let held = !announced
+        let held = !pending
             && self.ended[index]
                 .end
                 .is_some_and(|end| end.told && started < end.at + STOP_HOLDS);
@@ -325,7 +319,7 @@ impl Sessions {
         }
     }
 
-    /// Ends what was heard of too long ago, and removes what ended long enough ago.
+    /// Ends what was observed of too long ago, and removes what ended long enough ago.
     pub fn expire(&mut self, now: Instant, effects: &mut Effects) {
         let forgotten: Vec<Box<str>> = self
             .live
@@ -336,7 +330,7 @@ impl Sessions {
         for key in forgotten {
             let mut play = self.live.remove(&key);
             if let Some(play) = &mut play {
-                play.lose(now);
+                play.mark_lost(now);
             }
             self.finish(play, effects);
         }
@@ -360,14 +354,14 @@ impl Sessions {
     }
 
     /// Counts what a scrape at `now` may show; returns estimated bytes.
-    pub fn settle(&mut self, now: Instant) -> f64 {
-        self.live.values_mut().map(|play| play.settle(now)).sum()
+    pub fn accrue(&mut self, now: Instant) -> f64 {
+        self.live.values_mut().map(|play| play.accrue(now)).sum()
     }
 
     /// Removes ended plays whose series another play of the same session now has.
     pub fn drop_duplicates(&mut self) {
         fn labels(play: &Play) -> Option<&str> {
-            play.labels.as_ref().map(|labels| &*labels.play)
+            play.encoded.as_ref().map(|labels| &*labels.play)
         }
         let (live, ended) = (&self.live, &mut self.ended);
         let mut index = 0;
@@ -398,7 +392,7 @@ impl Sessions {
 
     /// When a playing client has been silent for too long.
     #[must_use]
-    pub fn next_silence(&self) -> Option<Instant> {
+    pub fn next_silence_check(&self) -> Option<Instant> {
         self.live
             .values()
             .filter(|play| play.phase == Phase::Playing)
@@ -430,26 +424,30 @@ fn key_of<'a>(session: &'a Session, taken: &BTreeMap<Box<str>, Play>) -> Option<
     ]
     .into_iter()
     .flatten()
-    .map(super::words::cut)
+    .map(super::sanitize::truncate)
     .find(|key| !taken.contains_key(*key))
 }
 
-fn say(effects: &mut Effects, what: &str, play: &Play) {
-    let facts = &play.facts;
-    let titles = [&*facts.title, &facts.child_title, &facts.grandchild_title];
+fn log_play(effects: &mut Effects, what: &str, play: &Play) {
+    let values = &play.labels;
+    let titles = [
+        &*values.title,
+        &values.child_title,
+        &values.grandchild_title,
+    ];
     let titles: Vec<&str> = titles
         .into_iter()
         .filter(|title| !title.is_empty())
         .collect();
-    effects.say(
+    effects.log(
         Level::Info,
         format!(
             "{what}: session {}, user `{}`, `{}`, device `{}`, {}, {} s",
-            Clean(&play.session),
-            Clean(&facts.user),
-            Clean(&titles.join(" / ")),
-            Clean(&facts.device),
-            Clean(&facts.stream_type),
+            Sanitized(&play.session),
+            Sanitized(&values.user),
+            Sanitized(&titles.join(" / ")),
+            Sanitized(&values.device),
+            Sanitized(&values.stream_type),
             play.played.as_secs(),
         ),
     );

@@ -6,7 +6,7 @@ use std::{
 };
 
 use crate::{
-    clock::Now,
+    clock::Timestamp,
     plex::wire::{BandwidthRow, ResourceSample},
 };
 
@@ -15,12 +15,12 @@ const STALE_AFTER: Duration = Duration::from_mins(1);
 
 /// A value that counts only while Plex goes on supplying it.
 #[derive(Debug)]
-pub struct Fresh<T> {
+pub struct Expiring<T> {
     value: T,
     supplied: Option<Instant>,
 }
 
-impl<T: Default> Default for Fresh<T> {
+impl<T: Default> Default for Expiring<T> {
     fn default() -> Self {
         Self {
             value: T::default(),
@@ -29,7 +29,7 @@ impl<T: Default> Default for Fresh<T> {
     }
 }
 
-impl<T> Fresh<T> {
+impl<T> Expiring<T> {
     /// Plex supplied `value`.
     pub fn set(&mut self, value: T, now: Instant) {
         self.value = value;
@@ -62,7 +62,7 @@ impl Load {
     /// The newest of `samples` (they come in any order).
     #[must_use]
     pub fn newest(samples: &[ResourceSample]) -> Option<Self> {
-        let ratio = |percent: crate::plex::tolerant::Number| {
+        let ratio = |percent: crate::plex::lenient::Number| {
             percent
                 .get()
                 .map(|percent| (percent / 100.0).clamp(0.0, 1.0))
@@ -119,7 +119,7 @@ impl Sent {
     }
 
     /// Adds what `rows` have that was not counted yet.
-    pub fn add(&mut self, rows: &[BandwidthRow], now: Now) {
+    pub fn add(&mut self, rows: &[BandwidthRow], now: Timestamp) {
         let oldest = self.newest.saturating_sub(Self::REMEMBER).max(self.since);
         for row in rows {
             let (Some(at), Some(bytes)) = (row.at.whole(), row.bytes.whole()) else {
@@ -128,7 +128,7 @@ impl Sent {
             if at < oldest {
                 continue;
             }
-            let id = |number: crate::plex::tolerant::Number| number.whole().unwrap_or(0);
+            let id = |number: crate::plex::lenient::Number| number.whole().unwrap_or(0);
             let lan = row.lan.is_true();
             let counted = self
                 .counted
@@ -138,7 +138,9 @@ impl Sent {
             *counted += more;
             let total = if lan { &mut self.lan } else { &mut self.wan };
             *total = total.saturating_add(more);
-            self.newest = self.newest.max(at.min(whole(now.wall + Self::MAX_AHEAD)));
+            self.newest = self
+                .newest
+                .max(at.min(whole(now.unix_seconds + Self::MAX_AHEAD)));
         }
         let oldest = self.newest.saturating_sub(Self::REMEMBER);
         self.counted.retain(|(at, ..), _| *at >= oldest);
@@ -169,10 +171,10 @@ mod tests {
         .unwrap()
     }
 
-    fn at(wall: f64) -> Now {
-        Now {
-            mono: Instant::now(),
-            wall,
+    fn at(wall: f64) -> Timestamp {
+        Timestamp {
+            monotonic: Instant::now(),
+            unix_seconds: wall,
         }
     }
 
@@ -231,7 +233,7 @@ mod tests {
 
     #[test]
     fn what_is_not_supplied_any_more_vanishes() {
-        let mut fresh = Fresh::<f64>::default();
+        let mut fresh = Expiring::<f64>::default();
         let now = Instant::now();
         assert_eq!(fresh.get(now), None);
         fresh.set(0.5, now);

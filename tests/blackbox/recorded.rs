@@ -4,32 +4,32 @@ use std::{fs, path::Path};
 
 use plex_exporter::plex::{
     client::decode,
-    request::{Answer, Fetch, Id, ItemsQuery},
+    request::{Id, ItemsQuery, PlexRequest, PlexResponse},
 };
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
 use crate::support::payloads;
 
-fn fetch_for(name: &str) -> Option<Fetch> {
+fn fetch_for(name: &str) -> Option<PlexRequest> {
     let id = Id::parse("1").unwrap();
-    let items = Fetch::Items(ItemsQuery {
+    let items = PlexRequest::Items(ItemsQuery {
         library: id,
         metadata_type: None,
         page: 0,
     });
     let kind = name.split("__").next().unwrap();
     Some(match kind {
-        "root" | "identity" => Fetch::Server,
-        "media-providers" => Fetch::Providers,
-        "status-sessions" | "transcode-decision" => Fetch::Sessions,
-        "library-metadata" => Fetch::Metadata(id),
+        "root" | "identity" => PlexRequest::Server,
+        "media-providers" => PlexRequest::Providers,
+        "status-sessions" | "transcode-decision" => PlexRequest::Sessions,
+        "library-metadata" => PlexRequest::Metadata(id),
         "library-sections-all" | "library-sections" => items,
-        "statistics-resources" => Fetch::Resources,
-        "statistics-bandwidth" => Fetch::Bandwidth,
+        "statistics-resources" => PlexRequest::Resources,
+        "statistics-bandwidth" => PlexRequest::Bandwidth,
         // Nothing the exporter asks for; the shape of a session list is as good as any.
-        "statistics-media" | "transcode-sessions" => Fetch::Sessions,
-        "activities" => Fetch::Activities,
+        "statistics-media" | "transcode-sessions" => PlexRequest::Sessions,
+        "activities" => PlexRequest::Activities,
         // Its root is `ButlerTasks`: it must be refused, not misread.
         "butler" => return None,
         _ => panic!("what is {name}?"),
@@ -51,7 +51,7 @@ fn every_recorded_answer_decodes() {
         let name = path.file_name().unwrap().to_str().unwrap().to_owned();
         let bytes = fs::read(&path).unwrap();
         let Some(fetch) = fetch_for(&name) else {
-            assert!(decode(&Fetch::Server, &bytes[..]).is_err(), "{name}");
+            assert!(decode(&PlexRequest::Server, &bytes[..]).is_err(), "{name}");
             continue;
         };
         let answer = decode(&fetch, &bytes[..]).unwrap_or_else(|error| panic!("{name}: {error}"));
@@ -61,14 +61,17 @@ fn every_recorded_answer_decodes() {
     assert!(decoded >= 20, "only {decoded}");
 }
 
-fn check(name: &str, answer: &Answer) {
+fn check(name: &str, answer: &PlexResponse) {
     match (name, answer) {
-        ("root__plex-openapi__plexpass-1.40.2-username-dropped.json", Answer::Server(server)) => {
+        (
+            "root__plex-openapi__plexpass-1.40.2-username-dropped.json",
+            PlexResponse::Server(server),
+        ) => {
             assert_eq!(server.friendly_name.get(), Some("Server Name"));
             assert!(server.my_plex_subscription.is_true());
             assert_eq!(server.transcoder_active_video_sessions.whole(), Some(0));
         }
-        ("media-providers__plex-openapi__with-epg.json", Answer::Providers(providers)) => {
+        ("media-providers__plex-openapi__with-epg.json", PlexResponse::Providers(providers)) => {
             let provider = &providers.providers.as_slice()[0];
             let ids: Vec<_> = provider.features.as_slice()[0]
                 .directories
@@ -80,7 +83,7 @@ fn check(name: &str, answer: &Answer) {
         }
         (
             "status-sessions__plex-api-spec__track-directplay-2024-01.json",
-            Answer::Sessions(list),
+            PlexResponse::Sessions(list),
         ) => {
             let session = &list.sessions.as_slice()[0];
             assert_eq!(session.session_key.get(), Some("203"));
@@ -95,7 +98,7 @@ fn check(name: &str, answer: &Answer) {
         }
         (
             "transcode-decision__plex-api.rs__video-dash-transcode-burn.json",
-            Answer::Sessions(list),
+            PlexResponse::Sessions(list),
         ) => {
             let media = list.sessions.as_slice()[0].selected_media().unwrap();
             assert_eq!(
@@ -103,7 +106,10 @@ fn check(name: &str, answer: &Answer) {
                 Some("transcode")
             );
         }
-        ("library-metadata__plex-api-spec__movie-4k-2025.json", Answer::Metadata(metadata)) => {
+        (
+            "library-metadata__plex-api-spec__movie-4k-2025.json",
+            PlexResponse::Metadata(metadata),
+        ) => {
             assert_eq!(
                 metadata.items.as_slice()[0].media.as_slice()[0]
                     .video_resolution
@@ -113,17 +119,17 @@ fn check(name: &str, answer: &Answer) {
         }
         (
             "library-sections-all__plex-api-spec__start1-size5-totalsize357-2024-09.json",
-            Answer::Items(items),
+            PlexResponse::Items(items),
         ) => {
             assert_eq!(items.total_size.whole(), Some(357));
         }
         (
             "statistics-bandwidth__plex-api-spec__one-row-2024-06.json",
-            Answer::Bandwidth(bandwidth),
+            PlexResponse::Bandwidth(bandwidth),
         ) => {
             assert_eq!(bandwidth.rows.as_slice()[0].bytes.whole(), Some(22));
         }
-        ("activities__plex-openapi__two-progress-minus1.json", Answer::Activities(list)) => {
+        ("activities__plex-openapi__two-progress-minus1.json", PlexResponse::Activities(list)) => {
             assert_eq!(list.activities.as_slice().len(), 2);
         }
         _ => {}
@@ -189,7 +195,7 @@ proptest! {
     #[test]
     fn any_json_is_survived(value in json()) {
         let text = json!({"MediaContainer": value}).to_string();
-        for fetch in [Fetch::Server, Fetch::Providers, Fetch::Sessions, Fetch::Resources, Fetch::Bandwidth, Fetch::Activities] {
+        for fetch in [PlexRequest::Server, PlexRequest::Providers, PlexRequest::Sessions, PlexRequest::Resources, PlexRequest::Bandwidth, PlexRequest::Activities] {
             let _ = decode(&fetch, text.as_bytes());
         }
         let frame = json!({"NotificationContainer": value}).to_string();
@@ -206,7 +212,7 @@ proptest! {
         let place = place % bytes.len();
         bytes[place] = byte;
         bytes.truncate(bytes.len().saturating_sub(cut));
-        let _ = decode(&Fetch::Sessions, &bytes[..]);
+        let _ = decode(&PlexRequest::Sessions, &bytes[..]);
     }
 
     /// A session that makes no sense costs only itself.
@@ -214,7 +220,7 @@ proptest! {
     fn a_bad_session_hides_no_other(bad in json()) {
         let good = payloads::movie(7, 101, "Alien");
         let text = json!({"MediaContainer": {"Metadata": [bad, good]}}).to_string();
-        let Ok(Answer::Sessions(list)) = decode(&Fetch::Sessions, text.as_bytes()) else { panic!("refused") };
+        let Ok(PlexResponse::Sessions(list)) = decode(&PlexRequest::Sessions, text.as_bytes()) else { panic!("refused") };
         prop_assert_eq!(list.sessions.as_slice().last().unwrap().session_key.get(), Some("7"));
     }
 }

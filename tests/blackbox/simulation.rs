@@ -7,16 +7,17 @@ use std::{
 };
 
 use plex_exporter::{
-    clock::Now,
-    config::Hidden,
-    event::{Event, Fetched},
-    metrics::{process::Process, render},
+    clock::Timestamp,
+    config::HiddenLabels,
+    event::{Completed, Event},
+    metrics::process::Process,
     plex::{
         client::decode,
         error::PlexError,
         notification::decode as decode_frame,
-        request::{Answer, Fetch},
+        request::{PlexRequest, PlexResponse},
     },
+    render,
     state::State,
 };
 use proptest::prelude::*;
@@ -77,7 +78,7 @@ const EXACT: u64 = 2;
 struct Simulation {
     dice: Dice,
     state: State,
-    begun: Now,
+    begun: Timestamp,
     second: u64,
     plays: Vec<Truth>,
     finished: Vec<Truth>,
@@ -87,7 +88,7 @@ struct Simulation {
     down_until: u64,
     socket: bool,
     /// Answers on their way: when they arrive, what was asked, when.
-    pending: Vec<(u64, Fetch, Instant)>,
+    pending: Vec<(u64, PlexRequest, Instant)>,
     /// Seconds shown last, by play.
     shown: BTreeMap<String, f64>,
     bytes: f64,
@@ -95,13 +96,13 @@ struct Simulation {
 
 impl Simulation {
     fn new(seed: u64) -> Self {
-        let begun = Now {
-            mono: Instant::now(),
-            wall: 1_800_000_000.0,
+        let begun = Timestamp {
+            monotonic: Instant::now(),
+            unix_seconds: 1_800_000_000.0,
         };
         Self {
             dice: Dice(seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1),
-            state: State::new(Hidden::default(), begun),
+            state: State::new(HiddenLabels::default(), begun),
             begun,
             second: 0,
             plays: Vec::new(),
@@ -116,7 +117,7 @@ impl Simulation {
         }
     }
 
-    fn now(&self) -> Now {
+    fn now(&self) -> Timestamp {
         self.begun.after(Duration::from_secs(self.second))
     }
 
@@ -126,7 +127,7 @@ impl Simulation {
         self.ask(fetches);
     }
 
-    fn ask(&mut self, fetches: Vec<Fetch>) {
+    fn ask(&mut self, fetches: Vec<PlexRequest>) {
         for fetch in fetches {
             let slow = if self.dice.one_in(8) {
                 self.dice.roll(6)
@@ -134,26 +135,26 @@ impl Simulation {
                 0
             };
             self.pending
-                .push((self.second + slow, fetch, self.now().mono));
+                .push((self.second + slow, fetch, self.now().monotonic));
         }
     }
 
-    fn answer(&self, fetch: &Fetch) -> Result<Answer, PlexError> {
+    fn answer(&self, fetch: &PlexRequest) -> Result<PlexResponse, PlexError> {
         if self.second < self.down_until {
             return Err(PlexError::Connect("refused".into()));
         }
         let container = match fetch {
-            Fetch::Server => payloads::server(),
-            Fetch::Sessions if self.plays.is_empty() => json!({"size": 0}),
-            Fetch::Sessions => {
+            PlexRequest::Server => payloads::server(),
+            PlexRequest::Sessions if self.plays.is_empty() => json!({"size": 0}),
+            PlexRequest::Sessions => {
                 json!({"Metadata": self.plays.iter().map(Truth::session).collect::<Vec<_>>()})
             }
-            Fetch::Providers => {
+            PlexRequest::Providers => {
                 json!({"MediaProvider": [{"identifier": "com.plexapp.plugins.library",
                 "Feature": [{"type": "content", "Directory": [payloads::library(1, "movie", "Movies", 1, 1)]}]}]})
             }
-            Fetch::Metadata(_) => payloads::metadata(1, 1, "1080"),
-            Fetch::Items(_) => json!({"size": 0, "totalSize": 5}),
+            PlexRequest::Metadata(_) => payloads::metadata(1, 1, "1080"),
+            PlexRequest::Items(_) => json!({"size": 0, "totalSize": 5}),
             _ => return Err(PlexError::NotFound),
         };
         decode(
@@ -308,7 +309,7 @@ impl Simulation {
         {
             let (_, fetch, started) = self.pending.remove(at);
             let result = self.answer(&fetch);
-            self.apply(Event::Fetched(Fetched {
+            self.apply(Event::Completed(Completed {
                 fetch,
                 started,
                 requests: 1,
@@ -320,12 +321,12 @@ impl Simulation {
     /// Scrapes, and holds what is shown against the truth.
     fn scrape(&mut self) {
         let now = self.now();
-        self.state.settle(now);
+        self.state.prepare_scrape(now);
         assert!(self.state.estimated_bytes >= self.bytes, "bytes fell");
         self.bytes = self.state.estimated_bytes;
         let mut names = HashSet::new();
         for play in self.state.sessions.played() {
-            let (title, played) = (play.facts.title.to_string(), play.played.as_secs_f64());
+            let (title, played) = (play.labels.title.to_string(), play.played.as_secs_f64());
             assert!(names.insert(title.clone()), "{title} has two series");
             let before = self.shown.insert(title.clone(), played);
             assert!(
@@ -356,7 +357,7 @@ impl Simulation {
                 self.state
                     .sessions
                     .live()
-                    .all(|play| *play.facts.title != *title),
+                    .all(|play| *play.labels.title != *title),
                 "a ghost: {truth:?}"
             );
         }
@@ -454,21 +455,21 @@ proptest! {
     /// labels, and no session without an end.
     #[test]
     fn the_state_survives_any_order_of_events(steps in steps()) {
-        let mut now = Now { mono: Instant::now(), wall: 1_800_000_000.0 };
-        let mut state = State::new(Hidden::default(), now);
+        let mut now = Timestamp { monotonic: Instant::now(), unix_seconds: 1_800_000_000.0 };
+        let mut state = State::new(HiddenLabels::default(), now);
         let (mut bytes, mut starts) = (0.0, 0);
-        let fetched = |fetch: Fetch, now: Now, result| {
-            Event::Fetched(Fetched { fetch, started: now.mono, requests: 1, result })
+        let fetched = |fetch: PlexRequest, now: Timestamp, result| {
+            Event::Completed(Completed { fetch, started: now.monotonic, requests: 1, result })
         };
         for step in steps {
             match step {
                 Step::Wait(milliseconds) => now = now.after(Duration::from_millis(milliseconds.into())),
                 Step::List(sessions) => {
-                    let answer = decode(&Fetch::Sessions, listed(&sessions).to_string().as_bytes());
-                    state.apply(fetched(Fetch::Sessions, now, answer), now);
+                    let answer = decode(&PlexRequest::Sessions, listed(&sessions).to_string().as_bytes());
+                    state.apply(fetched(PlexRequest::Sessions, now, answer), now);
                 }
                 Step::Failure => {
-                    state.apply(fetched(Fetch::Sessions, now, Err(PlexError::Timeout)), now);
+                    state.apply(fetched(PlexRequest::Sessions, now, Err(PlexError::Timeout)), now);
                 }
                 Step::Playing(key, item, which) => {
                     let frame = payloads::playing(key.into(), item.into(), STATES[usize::from(which)], 5);
@@ -485,8 +486,8 @@ proptest! {
                     let libraries: Vec<_> = (0..count).map(|id| payloads::library(id.into(), "movie", "L", 1, 1)).collect();
                     let answer = json!({"MediaContainer": {"MediaProvider": [{"identifier": "com.plexapp.plugins.library",
                         "Feature": [{"type": "content", "Directory": libraries}]}]}});
-                    let answer = decode(&Fetch::Providers, answer.to_string().as_bytes());
-                    state.apply(fetched(Fetch::Providers, now, answer), now);
+                    let answer = decode(&PlexRequest::Providers, answer.to_string().as_bytes());
+                    state.apply(fetched(PlexRequest::Providers, now, answer), now);
                 }
                 Step::Rubbish(text) => {
                     if let Some(frame) = decode_frame(&text) {
@@ -495,13 +496,13 @@ proptest! {
                 }
             }
             state.tick(now);
-            state.settle(now);
+            state.prepare_scrape(now);
             prop_assert!(state.estimated_bytes >= bytes);
             bytes = state.estimated_bytes;
             let begun: u64 = state.starts.values().sum();
             prop_assert!(begun >= starts);
             starts = begun;
-            let page = Samples::parse(&render(&state, &Process::default(), now, 0));
+            let page = Samples::parse(&render::render(&state, &Process::default(), now, 0));
             let mut seen = HashSet::new();
             for sample in &page.all {
                 prop_assert!(seen.insert((sample.name.clone(), sample.labels.clone())), "twice: {sample:?}");

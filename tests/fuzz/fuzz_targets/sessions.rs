@@ -6,21 +6,21 @@ use std::{collections::HashSet, time::Instant};
 
 use libfuzzer_sys::fuzz_target;
 use plex_exporter::{
-    clock::Now,
-    config::Hidden,
-    event::{Event, Fetched},
+    clock::Timestamp,
+    config::HiddenLabels,
+    event::{Event, Completed},
     metrics::{process::Process, render},
-    plex::{client::decode, request::Fetch},
+    plex::{client::decode, request::PlexRequest},
     state::State,
 };
 
 fuzz_target!(|bytes: &[u8]| {
-    let now = Now { mono: Instant::now(), wall: 1.8e9 };
-    let mut state = State::new(Hidden::default(), now);
-    let result = decode(&Fetch::Sessions, bytes);
-    let fetched = Fetched { fetch: Fetch::Sessions, started: now.mono, requests: 1, result };
-    state.apply(Event::Fetched(fetched), now);
-    state.settle(now);
+    let now = Timestamp { monotonic: Instant::now(), unix_seconds: 1.8e9 };
+    let mut state = State::new(HiddenLabels::default(), now);
+    let result = decode(&PlexRequest::Sessions, bytes);
+    let fetched = Completed { fetch: PlexRequest::Sessions, started: now.monotonic, requests: 1, result };
+    state.apply(Event::Completed(fetched), now);
+    state.prepare_scrape(now);
     let page = render(&state, &Process::default(), now, 0);
     let mut seen = HashSet::new();
     for line in page.lines().filter(|line| !line.starts_with('#')) {

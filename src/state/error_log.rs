@@ -5,11 +5,11 @@ use std::collections::BTreeMap;
 use log::Level;
 
 use super::effects::Effects;
-use crate::{logging::Clean, plex::error::PlexError};
+use crate::{logging::Sanitized, plex::error::PlexError};
 
 /// What can be in trouble on its own.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Area {
+pub enum Subsystem {
     /// Plex itself.
     Plex,
     /// Live sessions.
@@ -28,7 +28,7 @@ pub enum Area {
     Socket,
 }
 
-impl Area {
+impl Subsystem {
     fn name(self) -> &'static str {
         match self {
             Self::Plex => "Plex",
@@ -43,46 +43,63 @@ impl Area {
     }
 }
 
-/// The troubles there are.
+/// The error_log there are.
 #[derive(Debug, Default)]
-pub struct Troubles {
-    /// By area, the reason that was last told.
-    told: BTreeMap<Area, &'static str>,
+pub struct ErrorLog {
+    /// By subsystem, the reason that was last told.
+    reported: BTreeMap<Subsystem, &'static str>,
 }
 
-impl Troubles {
-    /// Notes how a request about `area` went, and says so if that is news.
-    pub fn note(&mut self, area: Area, error: Option<&PlexError>, effects: &mut Effects) {
+impl ErrorLog {
+    /// Notes how a request about `subsystem` went, and says so if that is news.
+    pub fn record(
+        &mut self,
+        subsystem: Subsystem,
+        error: Option<&PlexError>,
+        effects: &mut Effects,
+    ) {
         match error {
             None => {
-                if self.told.remove(&area).is_some() {
-                    effects.say(Level::Info, format!("{}: works again", area.name()));
+                if self.reported.remove(&subsystem).is_some() {
+                    effects.log(Level::Info, format!("{}: works again", subsystem.name()));
                 }
             }
             Some(error) => {
                 // Whichever request is the first to find Plex unreachable, it is so for all.
-                let area = if error.is_unreachable() {
-                    Area::Plex
+                let subsystem = if error.is_unreachable() {
+                    Subsystem::Plex
                 } else {
-                    area
+                    subsystem
                 };
-                let plex_is_told = area != Area::Plex && self.told.contains_key(&Area::Plex);
-                if plex_is_told && matches!(error, PlexError::Timeout | PlexError::Broken(_)) {
+                let plex_is_told =
+                    subsystem != Subsystem::Plex && self.reported.contains_key(&Subsystem::Plex);
+                if plex_is_told
+                    && matches!(error, PlexError::Timeout | PlexError::ConnectionLost(_))
+                {
                     // Plex itself is in trouble, and that was said.
                     return;
                 }
-                if self.told.insert(area, error.reason()) != Some(error.reason()) {
+                if self.reported.insert(subsystem, error.reason()) != Some(error.reason()) {
                     let text = error.to_string();
-                    effects.say(Level::Warn, format!("{}: {}", area.name(), Clean(&text)));
+                    effects.log(
+                        Level::Warn,
+                        format!("{}: {}", subsystem.name(), Sanitized(&text)),
+                    );
                 }
             }
         }
     }
 
-    /// Says a remark about `area` once, until [`Self::note`] hears that it works.
-    pub fn remark(&mut self, area: Area, what: &'static str, text: &str, effects: &mut Effects) {
-        if self.told.insert(area, what) != Some(what) {
-            effects.say(Level::Info, format!("{}: {text}", area.name()));
+    /// Says a remark about `subsystem` once, until [`Self::note`] hears that it works.
+    pub fn report_info(
+        &mut self,
+        subsystem: Subsystem,
+        what: &'static str,
+        text: &str,
+        effects: &mut Effects,
+    ) {
+        if self.reported.insert(subsystem, what) != Some(what) {
+            effects.log(Level::Info, format!("{}: {text}", subsystem.name()));
         }
     }
 }
@@ -93,7 +110,7 @@ mod tests {
 
     #[test]
     fn every_change_is_said_once() {
-        let mut troubles = Troubles::default();
+        let mut error_log = ErrorLog::default();
         let mut effects = Effects::default();
         let refused = PlexError::Connect("refused".into());
         for error in [
@@ -104,7 +121,7 @@ mod tests {
             None,
             None,
         ] {
-            troubles.note(Area::Plex, error, &mut effects);
+            error_log.record(Subsystem::Plex, error, &mut effects);
         }
         let levels: Vec<_> = effects
             .messages
@@ -116,13 +133,18 @@ mod tests {
 
     #[test]
     fn whoever_finds_plex_unreachable_says_it_for_all() {
-        let mut troubles = Troubles::default();
+        let mut error_log = ErrorLog::default();
         let mut effects = Effects::default();
         let refused = PlexError::Connect("refused".into());
-        for area in [Area::Libraries, Area::Socket, Area::Plex, Area::Statistics] {
-            troubles.note(area, Some(&refused), &mut effects);
+        for subsystem in [
+            Subsystem::Libraries,
+            Subsystem::Socket,
+            Subsystem::Plex,
+            Subsystem::Statistics,
+        ] {
+            error_log.record(subsystem, Some(&refused), &mut effects);
         }
-        troubles.note(Area::Plex, None, &mut effects);
+        error_log.record(Subsystem::Plex, None, &mut effects);
         let told: Vec<_> = effects
             .messages
             .iter()
@@ -133,17 +155,21 @@ mod tests {
 
     #[test]
     fn while_plex_is_down_nothing_else_complains_of_it() {
-        let mut troubles = Troubles::default();
+        let mut error_log = ErrorLog::default();
         let mut effects = Effects::default();
-        troubles.note(Area::Plex, Some(&PlexError::Timeout), &mut effects);
-        troubles.note(Area::Sessions, Some(&PlexError::Timeout), &mut effects);
-        troubles.note(
-            Area::Socket,
-            Some(&PlexError::Broken(String::new())),
+        error_log.record(Subsystem::Plex, Some(&PlexError::Timeout), &mut effects);
+        error_log.record(Subsystem::Sessions, Some(&PlexError::Timeout), &mut effects);
+        error_log.record(
+            Subsystem::Socket,
+            Some(&PlexError::ConnectionLost(String::new())),
             &mut effects,
         );
         assert_eq!(effects.messages.len(), 1);
-        troubles.note(Area::Sessions, Some(&PlexError::Forbidden), &mut effects);
+        error_log.record(
+            Subsystem::Sessions,
+            Some(&PlexError::Forbidden),
+            &mut effects,
+        );
         assert_eq!(effects.messages.len(), 2);
     }
 }

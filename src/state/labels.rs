@@ -2,14 +2,17 @@
 
 use super::{
     classify,
-    words::{cut, resolution, word},
+    sanitize::{normalize_resolution, normalize_token, truncate},
 };
-use crate::{config::Hidden, plex::wire::Session};
+use crate::{config::HiddenLabels, plex::wire::Session};
+
+/// `library`, `library_id` and `library_type` of what is in no known library.
+pub const UNKNOWN_LIBRARY: [&str; 3] = ["unknown", "0", "unknown"];
 
 /// The label values of a play, as far as the session itself tells.
 #[derive(Debug, Clone, Default, PartialEq)]
 #[expect(missing_docs, reason = "named as the labels are")]
-pub struct Facts {
+pub struct LabelValues {
     pub media_type: Box<str>,
     pub title: Box<str>,
     pub child_title: Box<str>,
@@ -25,11 +28,11 @@ pub struct Facts {
     pub local: bool,
 }
 
-impl Facts {
+impl LabelValues {
     /// The label values of a listed session, but for what its transcode decides: `stream_type`,
     /// `transcode_type` and `subtitle_action`, because transcodes change by notification too.
     #[must_use]
-    pub fn of(session: &Session, hide: Hidden) -> Self {
+    pub fn of(session: &Session, hide: HiddenLabels) -> Self {
         let player = session.player.get();
         let said = session.session.get().and_then(|link| link.location.get());
         let local = player.and_then(|player| player.local.get());
@@ -37,9 +40,10 @@ impl Facts {
         let [title, child_title, grandchild_title] = titles(session);
         let user = session.user.get().map_or("", |user| user.title.or_empty());
         let device = player.map_or("", |player| player.device.or_empty());
-        let shown = |hidden: bool, text: &str| Box::from(if hidden { "hidden" } else { cut(text) });
+        let shown =
+            |hidden: bool, text: &str| Box::from(if hidden { "hidden" } else { truncate(text) });
         Self {
-            media_type: match session.kind.get().map(word) {
+            media_type: match session.kind.get().map(normalize_token) {
                 Some(kind) if !kind.is_empty() => kind.into(),
                 _ => "unknown".into(),
             },
@@ -48,10 +52,10 @@ impl Facts {
             grandchild_title: shown(hide.title, grandchild_title),
             stream_resolution: session
                 .selected_media()
-                .map(|media| resolution(media.video_resolution.or_empty()).into())
+                .map(|media| normalize_resolution(media.video_resolution.or_empty()).into())
                 .unwrap_or_default(),
             device: shown(hide.device, device),
-            device_type: cut(player.map_or("", |player| player.product.or_empty())).into(),
+            device_type: truncate(player.map_or("", |player| player.product.or_empty())).into(),
             user: shown(hide.user, user),
             local: local.unwrap_or(location == "lan"),
             location: location.into(),

@@ -2,40 +2,38 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
-use super::{
-    catalogue::{self as c},
-    labels::{PlayLabels, UNKNOWN_LIBRARY},
-    process::Process,
-    text::Page,
-};
 use crate::{
     build_info,
-    clock::Now,
-    state::{State, libraries::Library, play::Play, statistics::Load},
+    clock::Timestamp,
+    metrics::{TextWriter, catalogue as c, process::Process},
+    state::{
+        State, encoded::EncodedLabels, labels::UNKNOWN_LIBRARY, libraries::Library, play::Play,
+        statistics::Load,
+    },
 };
 
-/// Writes every metric. Call [`State::settle`] first; a play without label texts is left out.
+/// Writes every metric. Call [`State::prepare_scrape`] first; a play without label texts is left out.
 ///
 /// `capacity` is how long the page will be, by experience.
 #[must_use]
-pub fn render(state: &State, process: &Process, now: Now, capacity: usize) -> String {
+pub fn render(state: &State, process: &Process, now: Timestamp, capacity: usize) -> String {
     let (name, id) = state
         .server
         .as_ref()
         .map_or(("", ""), |server| (&server.name, &server.id));
-    let mut page = Page::new(name, id, capacity);
-    server(&mut page, state, now);
-    libraries(&mut page, state);
-    sessions(&mut page, state);
-    transcodes(&mut page, state);
-    exporter(&mut page, state, process);
-    page.into_text()
+    let mut out = TextWriter::new(name, id, capacity);
+    server(&mut out, state, now);
+    libraries(&mut out, state);
+    sessions(&mut out, state);
+    transcodes(&mut out, state);
+    exporter(&mut out, state, process);
+    out.into_text()
 }
 
-fn server(page: &mut Page, state: &State, now: Now) {
-    let now = now.mono;
-    page.sample(&c::UP, Some(flag(state.up)));
-    page.samples(
+fn server(out: &mut TextWriter, state: &State, now: Timestamp) {
+    let now = now.monotonic;
+    out.sample(&c::UP, Some(flag(state.up)));
+    out.samples(
         &c::SERVER_INFO,
         state.server.as_ref().map(|server| {
             let plex_pass = text_of(server.plex_pass);
@@ -51,28 +49,28 @@ fn server(page: &mut Page, state: &State, now: Now) {
         }),
     );
     let load = state.load.get(now).copied().unwrap_or(Load::default());
-    page.sample(&c::HOST_CPU, load.host_cpu);
-    page.sample(&c::HOST_MEMORY, load.host_memory);
-    page.sample(&c::PROCESS_CPU, load.process_cpu);
-    page.sample(&c::PROCESS_MEMORY, load.process_memory);
+    out.sample(&c::HOST_CPU, load.host_cpu);
+    out.sample(&c::HOST_MEMORY, load.host_memory);
+    out.sample(&c::PROCESS_CPU, load.process_cpu);
+    out.sample(&c::PROCESS_MEMORY, load.process_memory);
     let sent = state.sent_bytes(now);
-    page.sample(
+    out.sample(
         &c::TRANSMIT,
         sent.map(|(lan, wan)| lan.saturating_add(wan) as f64),
     );
-    page.samples(
+    out.samples(
         &c::NETWORK_TRANSMIT,
         sent.into_iter()
             .flat_map(|(lan, wan)| [(["lan"], lan as f64), (["wan"], wan as f64)]),
     );
-    page.sample(&c::ESTIMATED_TRANSMIT, Some(state.estimated_bytes.floor()));
-    page.sample(
+    out.sample(&c::ESTIMATED_TRANSMIT, Some(state.estimated_bytes.floor()));
+    out.sample(
         &c::ACTIVE_TRANSCODES,
         state.active_transcodes.get(now).copied().flatten(),
     );
-    page.sample(&c::WEBSOCKET, Some(flag(state.socket_up)));
+    out.sample(&c::WEBSOCKET, Some(flag(state.socket_up)));
     let activities = state.activities.by_type();
-    page.samples(
+    out.samples(
         &c::ACTIVITIES,
         activities
             .iter()
@@ -80,7 +78,7 @@ fn server(page: &mut Page, state: &State, now: Now) {
     );
 }
 
-fn libraries(page: &mut Page, state: &State) {
+fn libraries(out: &mut TextWriter, state: &State) {
     let libraries: Vec<(String, &Library)> = state
         .libraries
         .iter()
@@ -91,16 +89,16 @@ fn libraries(page: &mut Page, state: &State) {
             Some(([&*library.kind, &library.title, &**id], value(library)?))
         })
     };
-    page.samples(
+    out.samples(
         &c::LIBRARY_DURATION_MS,
         per_library(|library| library.duration),
     );
-    page.samples(
+    out.samples(
         &c::LIBRARY_DURATION,
         per_library(|library| Some(library.duration? / 1_000.0)),
     );
-    page.samples(&c::LIBRARY_STORAGE, per_library(|library| library.storage));
-    page.samples(
+    out.samples(&c::LIBRARY_STORAGE, per_library(|library| library.storage));
+    out.samples(
         &c::LIBRARY_ITEMS,
         libraries.iter().filter_map(|(id, library)| {
             Some((
@@ -121,26 +119,26 @@ fn libraries(page: &mut Page, state: &State) {
         .starts
         .contains_key(&None)
         .then(|| (UNKNOWN_LIBRARY, starts(None)));
-    page.samples(&c::PLAY_STARTS, known.chain(unknown));
+    out.samples(&c::PLAY_STARTS, known.chain(unknown));
 }
 
-fn sessions(page: &mut Page, state: &State) {
-    page.sample(
+fn sessions(out: &mut TextWriter, state: &State) {
+    out.sample(
         &c::ACTIVE_SESSIONS,
         Some(state.sessions.live().len() as f64),
     );
     let mut kinds: BTreeMap<[&str; 4], u64> = BTreeMap::new();
     for play in state.sessions.live() {
-        let facts = &play.facts;
+        let values = &play.labels;
         let kind = [
             play.phase.label(),
-            &*facts.media_type,
-            &facts.stream_type,
-            &facts.location,
+            &*values.media_type,
+            &values.stream_type,
+            &values.location,
         ];
         *kinds.entry(kind).or_default() += 1;
     }
-    page.samples(
+    out.samples(
         &c::SESSIONS,
         kinds.into_iter().map(|(kind, count)| (kind, count as f64)),
     );
@@ -148,22 +146,22 @@ fn sessions(page: &mut Page, state: &State) {
         state
             .sessions
             .played()
-            .filter_map(|play| Some((play, &*play.labels.as_ref()?.play)))
+            .filter_map(|play| Some((play, &*play.encoded.as_ref()?.play)))
     };
-    page.kept(&c::PLAYS, played().map(|(_, labels)| (labels, 1.0)));
-    page.kept(
+    out.cached_samples(&c::PLAYS, played().map(|(_, labels)| (labels, 1.0)));
+    out.cached_samples(
         &c::PLAY_SECONDS,
         played().map(|(play, labels)| (labels, seconds(play.played))),
     );
-    page.kept(
+    out.cached_samples(
         &c::SESSION_BANDWIDTH,
-        live(state, |play, labels| Some((&*labels.link, play.bandwidth?))),
+        live(state, |play, labels| Some((&*labels.info, play.bandwidth?))),
     );
-    page.kept(
+    out.cached_samples(
         &c::SESSION_BITRATE,
-        live(state, |play, labels| Some((&*labels.link, play.bitrate?))),
+        live(state, |play, labels| Some((&*labels.info, play.bitrate?))),
     );
-    page.kept(
+    out.cached_samples(
         &c::SESSION_PROGRESS,
         live(state, |play, labels| {
             Some((&*labels.viewer, rounded(play.progress()?)))
@@ -171,26 +169,26 @@ fn sessions(page: &mut Page, state: &State) {
     );
 }
 
-fn transcodes(page: &mut Page, state: &State) {
-    page.kept(
+fn transcodes(out: &mut TextWriter, state: &State) {
+    out.cached_samples(
         &c::TRANSCODE_INFO,
         live(state, |_, labels| Some((labels.transcode.as_deref()?, 1.0))),
     );
-    page.kept(
+    out.cached_samples(
         &c::TRANSCODE_SPEED,
         live(state, |play, labels| {
             let speed = play.transcode.as_ref()?.speed.non_negative()?;
             Some((&*labels.session, rounded(speed)))
         }),
     );
-    page.kept(
+    out.cached_samples(
         &c::TRANSCODE_THROTTLED,
         live(state, |play, labels| {
             let throttled = play.transcode.as_ref()?.throttled.get()?;
             Some((&*labels.session, flag(throttled)))
         }),
     );
-    page.kept(
+    out.cached_samples(
         &c::TRANSCODE_HARDWARE_REQUESTED,
         live(state, |play, labels| {
             let requested = play.transcode.as_ref()?.transcode_hw_requested.get()?;
@@ -199,20 +197,20 @@ fn transcodes(page: &mut Page, state: &State) {
     );
 }
 
-/// One sample for every live play for which there is one.
+/// MaybeObject sample for every live play for which there is one.
 fn live<'a>(
     state: &'a State,
-    sample: impl Fn(&'a Play, &'a PlayLabels) -> Option<(&'a str, f64)>,
+    sample: impl Fn(&'a Play, &'a EncodedLabels) -> Option<(&'a str, f64)>,
 ) -> impl Iterator<Item = (&'a str, f64)> {
     state
         .sessions
         .live()
-        .filter_map(move |play| sample(play, play.labels.as_ref()?))
+        .filter_map(move |play| sample(play, play.encoded.as_ref()?))
 }
 
-fn exporter(page: &mut Page, state: &State, process: &Process) {
+fn exporter(out: &mut TextWriter, state: &State, process: &Process) {
     let exporter = &state.exporter;
-    page.samples(
+    out.samples(
         &c::BUILD_INFO,
         [(
             [
@@ -223,38 +221,38 @@ fn exporter(page: &mut Page, state: &State, process: &Process) {
             1.0,
         )],
     );
-    page.samples(
+    out.samples(
         &c::REQUESTS,
         exporter
             .requests()
             .map(|(endpoint, count)| ([endpoint.template()], count as f64)),
     );
-    page.samples(
+    out.samples(
         &c::REQUEST_ERRORS,
         exporter
             .errors()
             .map(|(endpoint, reason, count)| ([endpoint.template(), reason], count as f64)),
     );
-    page.samples(
+    out.samples(
         &c::LAST_SUCCESS,
         exporter
             .succeeded()
             .map(|(endpoint, wall)| ([endpoint.template()], rounded(wall))),
     );
-    page.sample(&c::RECONNECTS, Some(exporter.reconnects as f64));
-    page.samples(
+    out.sample(&c::RECONNECTS, Some(exporter.reconnects as f64));
+    out.samples(
         &c::NOTIFICATIONS,
         exporter
             .notifications()
             .map(|(kind, count)| ([kind], count as f64)),
     );
-    page.sample(&c::PROCESS_CPU_SECONDS, process.cpu_seconds);
-    page.sample(&c::PROCESS_OPEN_FDS, process.open_fds);
-    page.sample(&c::PROCESS_MAX_FDS, process.max_fds);
-    page.sample(&c::PROCESS_VIRTUAL_MEMORY, process.virtual_bytes);
-    page.sample(&c::PROCESS_RESIDENT_MEMORY, process.resident_bytes);
-    page.sample(&c::PROCESS_THREADS, process.threads);
-    page.sample(&c::PROCESS_START_TIME, process.start_seconds);
+    out.sample(&c::PROCESS_CPU_SECONDS, process.cpu_seconds);
+    out.sample(&c::PROCESS_OPEN_FDS, process.open_fds);
+    out.sample(&c::PROCESS_MAX_FDS, process.max_fds);
+    out.sample(&c::PROCESS_VIRTUAL_MEMORY, process.virtual_bytes);
+    out.sample(&c::PROCESS_RESIDENT_MEMORY, process.resident_bytes);
+    out.sample(&c::PROCESS_THREADS, process.threads);
+    out.sample(&c::PROCESS_START_TIME, process.start_seconds);
 }
 
 fn flag(value: bool) -> f64 {

@@ -193,13 +193,13 @@ merge!(Text, Number, Flag);
 pub struct Raw(Option<Box<RawValue>>);
 
 impl Raw {
-    /// Decodes the value as a list, as [`List`] does.
+    /// Decodes the value as a list, as [`LenientVec`] does.
     #[must_use]
     pub fn list<T: DeserializeOwned>(&self) -> Vec<T> {
         self.0.as_deref().and_then(list).unwrap_or_default()
     }
 
-    /// Decodes the value as an object, as [`One`] does.
+    /// Decodes the value as an object, as [`MaybeObject`] does.
     #[must_use]
     pub fn one<T: DeserializeOwned>(&self) -> Option<T> {
         self.0.as_deref().and_then(one)
@@ -214,9 +214,9 @@ impl<'de> Deserialize<'de> for Raw {
 
 /// An object, or an array whose first object counts (`UltraBlurColors` comes as either).
 #[derive(Debug, Clone, PartialEq)]
-pub struct One<T>(Option<T>);
+pub struct MaybeObject<T>(Option<T>);
 
-impl<T> One<T> {
+impl<T> MaybeObject<T> {
     /// The object.
     #[must_use]
     pub fn get(&self) -> Option<&T> {
@@ -230,13 +230,13 @@ impl<T> One<T> {
     }
 }
 
-impl<T> Default for One<T> {
+impl<T> Default for MaybeObject<T> {
     fn default() -> Self {
         Self(None)
     }
 }
 
-impl<'de, T: DeserializeOwned> Deserialize<'de> for One<T> {
+impl<'de, T: DeserializeOwned> Deserialize<'de> for MaybeObject<T> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         Raw::deserialize(deserializer).map(|raw| Self(raw.one()))
     }
@@ -244,9 +244,9 @@ impl<'de, T: DeserializeOwned> Deserialize<'de> for One<T> {
 
 /// The elements of an array that could be decoded; a lone object counts as an array of one.
 #[derive(Debug, Clone, PartialEq)]
-pub struct List<T>(Vec<T>);
+pub struct LenientVec<T>(Vec<T>);
 
-impl<T> List<T> {
+impl<T> LenientVec<T> {
     /// The elements.
     #[must_use]
     pub fn as_slice(&self) -> &[T] {
@@ -260,13 +260,13 @@ impl<T> List<T> {
     }
 }
 
-impl<T> Default for List<T> {
+impl<T> Default for LenientVec<T> {
     fn default() -> Self {
         Self(Vec::new())
     }
 }
 
-impl<'de, T: DeserializeOwned> Deserialize<'de> for List<T> {
+impl<'de, T: DeserializeOwned> Deserialize<'de> for LenientVec<T> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         struct Elements<T>(PhantomData<T>);
         impl<'de, T: DeserializeOwned> Visitor<'de> for Elements<T> {
@@ -334,9 +334,9 @@ fn one<T: DeserializeOwned>(raw: &RawValue) -> Option<T> {
 }
 
 fn list<T: DeserializeOwned>(raw: &RawValue) -> Option<Vec<T>> {
-    serde_json::from_str::<List<T>>(raw.get())
+    serde_json::from_str::<LenientVec<T>>(raw.get())
         .ok()
-        .map(List::into_inner)
+        .map(LenientVec::into_inner)
 }
 
 #[cfg(test)]
@@ -389,7 +389,7 @@ mod tests {
 
     #[test]
     fn one_bad_element_costs_one_element() {
-        let list: List<Item> =
+        let list: LenientVec<Item> =
             serde_json::from_str(r#"[{"id":1},"x",null,[{"id":9}],{"id":2,"id":3},{"id":"4"}]"#)
                 .unwrap();
         let ids: Vec<_> = list
@@ -402,19 +402,19 @@ mod tests {
 
     #[test]
     fn a_lone_object_is_a_list_and_a_list_is_an_object() {
-        let list: List<Item> = serde_json::from_str(r#"{"id":1}"#).unwrap();
+        let list: LenientVec<Item> = serde_json::from_str(r#"{"id":1}"#).unwrap();
         assert_eq!(list.as_slice().len(), 1);
-        let one: One<Item> = serde_json::from_str(r#"[{"id":1},{"id":2}]"#).unwrap();
+        let one: MaybeObject<Item> = serde_json::from_str(r#"[{"id":1},{"id":2}]"#).unwrap();
         assert_eq!(one.get().map(|item| item.id.or_empty()), Some("1"));
         for nothing in ["null", "3", "\"x\"", "[]", "true", "-1.5"] {
             assert!(
-                serde_json::from_str::<One<Item>>(nothing)
+                serde_json::from_str::<MaybeObject<Item>>(nothing)
                     .unwrap()
                     .get()
                     .is_none()
             );
             assert!(
-                serde_json::from_str::<List<Item>>(nothing)
+                serde_json::from_str::<LenientVec<Item>>(nothing)
                     .unwrap()
                     .as_slice()
                     .is_empty()

@@ -5,20 +5,20 @@ use std::borrow::Cow;
 /// Free text is cut to so many bytes.
 pub const MAX_TEXT: usize = 256;
 /// An unknown word may have so many bytes.
-const MAX_WORD: usize = 32;
+const MAX_TOKEN: usize = 32;
 
 /// Free text (titles, names, devices), cut on a character boundary.
 #[must_use]
-pub fn cut(text: &str) -> &str {
+pub fn truncate(text: &str) -> &str {
     &text[..text.floor_char_boundary(MAX_TEXT)]
 }
 
 /// A word of Plex's vocabulary (decision, codec, location, type): lower case, without outer white
 /// space. A short, well-formed word passes even when it is new; anything else becomes `other`.
 #[must_use]
-pub fn word(text: &str) -> Cow<'_, str> {
+pub fn normalize_token(text: &str) -> Cow<'_, str> {
     let text = text.trim();
-    let well_formed = text.len() <= MAX_WORD
+    let well_formed = text.len() <= MAX_TOKEN
         && text
             .bytes()
             .all(|byte| byte.is_ascii_alphanumeric() || b"._-".contains(&byte));
@@ -33,8 +33,8 @@ pub fn word(text: &str) -> Cow<'_, str> {
 
 /// A resolution: `4k`, `1080`, `sd`. Sessions also say `1080p`, which is the same.
 #[must_use]
-pub fn resolution(text: &str) -> Cow<'_, str> {
-    match word(text) {
+pub fn normalize_resolution(text: &str) -> Cow<'_, str> {
+    match normalize_token(text) {
         Cow::Borrowed(word) => Cow::Borrowed(without_p(word)),
         Cow::Owned(word) => Cow::Owned(without_p(&word).to_owned()),
     }
@@ -62,7 +62,7 @@ mod tests {
             ("SD", "sd"),
             ("p", "p"),
         ] {
-            assert_eq!(resolution(text), expected);
+            assert_eq!(normalize_resolution(text), expected);
         }
         for (text, expected) in [
             ("Transcode", "transcode"),
@@ -71,22 +71,22 @@ mod tests {
             ("a\nb", "other"),
             ("", ""),
         ] {
-            assert_eq!(word(text), expected);
+            assert_eq!(normalize_token(text), expected);
         }
     }
 
     proptest! {
         #[test]
         fn a_cut_is_a_short_prefix(text in "\\PC{0,300}") {
-            let cut = cut(&text);
+            let cut = truncate(&text);
             prop_assert!(cut.len() <= MAX_TEXT && text.starts_with(cut));
             prop_assert!(cut.len() == text.len() || cut.len() > MAX_TEXT - 4);
         }
 
         #[test]
         fn a_word_is_always_short_and_plain(text in "\\PC{0,60}") {
-            let word = word(&text);
-            prop_assert!(word.len() <= MAX_WORD && word.is_ascii() && !word.contains('"'));
+            let word = normalize_token(&text);
+            prop_assert!(word.len() <= MAX_TOKEN && word.is_ascii() && !word.contains('"'));
         }
     }
 }

@@ -6,12 +6,13 @@ use crossbeam_channel::{Receiver, Sender, bounded, select};
 use log::{debug, error, log};
 
 use crate::{
-    clock::Now,
-    event::{Event, Fetched},
+    clock::Timestamp,
+    event::{Completed, Event},
     health::Marker,
-    metrics::{self, process::Process},
-    plex::{error::PlexError, request::Fetch},
+    metrics::process::Process,
+    plex::{error::PlexError, request::PlexRequest},
     poller::Poller,
+    render,
     state::State,
     systemd::Systemd,
 };
@@ -23,7 +24,7 @@ const IDLE: Duration = Duration::from_secs(15);
 
 /// What the metrics server asks the owner.
 #[derive(Debug)]
-pub enum Question {
+pub enum Query {
     /// Write a scrape.
     Scrape(Process, Sender<String>),
     /// Are you there?
@@ -32,26 +33,26 @@ pub enum Question {
 
 /// Asks the owner, with a limit on the wait.
 #[derive(Debug, Clone)]
-pub struct Owner {
-    questions: Sender<Question>,
+pub struct StateHandle {
+    queries: Sender<Query>,
     /// Seconds since the epoch.
     started: f64,
 }
 
 /// Why the owner did not answer: it is busy, or gone.
 #[derive(Debug)]
-pub struct Silent;
+pub struct Unresponsive;
 
-impl Owner {
+impl StateHandle {
     /// The handle, and what it asks through. The channel is short: when it is full, the owner is
     /// behind, and who asks is told so after [`ANSWER_TIMEOUT`].
     #[must_use]
-    pub fn channel(started: Now) -> (Self, Receiver<Question>) {
-        let (questions, receiver) = bounded(8);
+    pub fn channel(started: Timestamp) -> (Self, Receiver<Query>) {
+        let (queries, receiver) = bounded(8);
         (
             Self {
-                questions,
-                started: started.wall,
+                queries,
+                started: started.unix_seconds,
             },
             receiver,
         )
@@ -61,25 +62,27 @@ impl Owner {
     ///
     /// # Errors
     /// When the owner is silent.
-    pub fn scrape(&self) -> Result<String, Silent> {
+    pub fn scrape(&self) -> Result<String, Unresponsive> {
         let process = Process::read(self.started);
-        self.ask(|reply| Question::Scrape(process, reply))
+        self.ask(|reply| Query::Scrape(process, reply))
     }
 
     /// A sign of life.
     ///
     /// # Errors
     /// When the owner is silent.
-    pub fn ping(&self) -> Result<(), Silent> {
-        self.ask(Question::Ping)
+    pub fn ping(&self) -> Result<(), Unresponsive> {
+        self.ask(Query::Ping)
     }
 
-    fn ask<T>(&self, question: impl FnOnce(Sender<T>) -> Question) -> Result<T, Silent> {
+    fn ask<T>(&self, query: impl FnOnce(Sender<T>) -> Query) -> Result<T, Unresponsive> {
         let (reply, answer) = bounded(1);
-        self.questions
-            .send_timeout(question(reply), ANSWER_TIMEOUT)
-            .map_err(|_| Silent)?;
-        answer.recv_timeout(ANSWER_TIMEOUT).map_err(|_| Silent)
+        self.queries
+            .send_timeout(query(reply), ANSWER_TIMEOUT)
+            .map_err(|_| Unresponsive)?;
+        answer
+            .recv_timeout(ANSWER_TIMEOUT)
+            .map_err(|_| Unresponsive)
     }
 }
 
@@ -90,47 +93,47 @@ pub fn run<T>(
     marker: &mut Marker,
     systemd: &mut Systemd,
     events: &Receiver<Event>,
-    questions: &Receiver<Question>,
+    queries: &Receiver<Query>,
     stop: &Receiver<T>,
 ) -> Option<T> {
     let mut page_length = 0;
     let idle = systemd
-        .patience()
-        .map_or(IDLE, |patience| patience.min(IDLE));
-    let fetches = state.tick(Now::read());
-    carry_out(fetches, &mut state, poller);
+        .watchdog_interval()
+        .map_or(IDLE, |watchdog_interval| watchdog_interval.min(IDLE));
+    let fetches = state.tick(Timestamp::read());
+    dispatch(fetches, &mut state, poller);
     loop {
         let wait = state.next_deadline().map_or(idle, |deadline| {
             deadline
-                .saturating_duration_since(Now::read().mono)
+                .saturating_duration_since(Timestamp::read().monotonic)
                 .min(idle)
         });
         let fetches = select! {
             recv(events) -> event => match event {
-                Ok(event) => state.apply(event, Now::read()),
+                Ok(event) => state.apply(event, Timestamp::read()),
                 Err(_) => return None,
             },
-            recv(questions) -> question => {
-                match question {
-                    Ok(Question::Scrape(process, reply)) => {
-                        let now = Now::read();
-                        state.settle(now);
-                        let page = metrics::render(&state, &process, now, page_length);
+            recv(queries) -> query => {
+                match query {
+                    Ok(Query::Scrape(process, reply)) => {
+                        let now = Timestamp::read();
+                        state.prepare_scrape(now);
+                        let page = render::render(&state, &process, now, page_length);
                         // A little more than last time, so that it rarely has to grow.
                         page_length = page.len() + page.len() / 16;
                         // Who asked may have gone.
                         let _ = reply.try_send(page);
                     }
-                    Ok(Question::Ping(reply)) => drop(reply.try_send(())),
+                    Ok(Query::Ping(reply)) => drop(reply.try_send(())),
                     Err(_) => return None,
                 }
-                state.tick(Now::read())
+                state.tick(Timestamp::read())
             },
             recv(stop) -> reason => return reason.ok(),
-            default(wait) => state.tick(Now::read()),
+            default(wait) => state.tick(Timestamp::read()),
         };
-        carry_out(fetches, &mut state, poller);
-        systemd.alive(Now::read().mono);
+        dispatch(fetches, &mut state, poller);
+        systemd.alive(Timestamp::read().monotonic);
         if state.server.is_some() {
             marker.write();
         }
@@ -138,7 +141,7 @@ pub fn run<T>(
 }
 
 /// Logs what there is to say and hands the fetches to the poller.
-fn carry_out(fetches: Vec<Fetch>, state: &mut State, poller: &Poller) {
+fn dispatch(fetches: Vec<PlexRequest>, state: &mut State, poller: &Poller) {
     let mut fetches = VecDeque::from(fetches);
     while let Some(fetch) = fetches.pop_front() {
         debug!("asking for {}", fetch.path());
@@ -146,11 +149,11 @@ fn carry_out(fetches: Vec<Fetch>, state: &mut State, poller: &Poller) {
             // Cannot happen as long as the state limits what is in flight. If it does, the fetch
             // has failed like any other.
             error!("bug: the lane for {} is full", fetch.endpoint().template());
-            let now = Now::read();
+            let now = Timestamp::read();
             let result = Err(PlexError::Timeout);
-            let failed = Event::Fetched(Fetched {
+            let failed = Event::Completed(Completed {
                 fetch,
-                started: now.mono,
+                started: now.monotonic,
                 requests: 0,
                 result,
             });

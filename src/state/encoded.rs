@@ -2,19 +2,21 @@
 
 use std::borrow::Cow;
 
-use super::{catalogue, text::block};
+use super::{
+    classify, labels::UNKNOWN_LIBRARY, libraries::Library, play::Play, sanitize::normalize_token,
+};
 use crate::{
+    metrics::{catalogue, encode_labels},
     plex::request::Id,
-    state::{classify, libraries::Library, play::Play, words::word},
 };
 
 /// The text of a play's labels, for every set of labels it appears with.
 #[derive(Debug, Clone, PartialEq)]
-pub struct PlayLabels {
+pub struct EncodedLabels {
     /// Of `plex_plays_total` and `plex_play_seconds_total`.
     pub play: Box<str>,
     /// `session`, `user`, `location`.
-    pub link: Box<str>,
+    pub info: Box<str>,
     /// `session`, `user`.
     pub viewer: Box<str>,
     /// `session`.
@@ -23,14 +25,11 @@ pub struct PlayLabels {
     pub transcode: Option<Box<str>>,
 }
 
-/// `library`, `library_id` and `library_type` of what is in no known library.
-pub const UNKNOWN_LIBRARY: [&str; 3] = ["unknown", "0", "unknown"];
-
-impl PlayLabels {
+impl EncodedLabels {
     /// The label texts of `play`; `library` is the one it is in, if it is known.
     #[must_use]
     pub fn of(play: &Play, library: Option<(Id, &Library)>) -> Self {
-        let facts = &play.facts;
+        let labels = &play.labels;
         let library_id = library.map(|(id, _)| id.to_string());
         let [library, library_id, library_type] = match (library, &library_id) {
             (Some((_, library)), Some(id)) => [&*library.title, id, &library.kind],
@@ -41,35 +40,35 @@ impl PlayLabels {
             library,
             library_id,
             library_type,
-            &facts.media_type,
-            &facts.title,
-            &facts.child_title,
-            &facts.grandchild_title,
-            &facts.stream_type,
-            &facts.stream_resolution,
+            &labels.media_type,
+            &labels.title,
+            &labels.child_title,
+            &labels.grandchild_title,
+            &labels.stream_type,
+            &labels.stream_resolution,
             play.file_resolution(),
             &bitrate,
-            &facts.device,
-            &facts.device_type,
-            &facts.user,
+            &labels.device,
+            &labels.device_type,
+            &labels.user,
             &play.session,
-            facts.transcode_type,
-            &facts.subtitle_action,
-            &facts.location,
-            if facts.local { "true" } else { "false" },
+            labels.transcode_type,
+            &labels.subtitle_action,
+            &labels.location,
+            if labels.local { "true" } else { "false" },
         ];
-        let link = [&*play.session, &facts.user, &facts.location];
+        let info = [&*play.session, &labels.user, &labels.location];
         Self {
-            play: block(catalogue::PLAYS.labels.iter().copied().zip(values)),
-            link: block(
+            play: encode_labels(catalogue::PLAYS.labels.iter().copied().zip(values)),
+            info: encode_labels(
                 catalogue::SESSION_BANDWIDTH
                     .labels
                     .iter()
                     .copied()
-                    .zip(link),
+                    .zip(info),
             ),
-            viewer: block(catalogue::SESSION_PROGRESS.labels.iter().copied().zip(link)),
-            session: block([("session", &*play.session)]),
+            viewer: encode_labels(catalogue::SESSION_PROGRESS.labels.iter().copied().zip(info)),
+            session: encode_labels([("session", &*play.session)]),
             transcode: transcode(play),
         }
     }
@@ -77,11 +76,11 @@ impl PlayLabels {
 
 fn transcode(play: &Play) -> Option<Box<str>> {
     let transcode = play.transcode.as_deref()?;
-    let decision = |text: &crate::plex::tolerant::Text| match text.get().map(word) {
+    let decision = |text: &crate::plex::lenient::Text| match text.get().map(normalize_token) {
         Some(decision) if !decision.is_empty() => decision.into_owned(),
         _ => "none".to_owned(),
     };
-    let codec = |text: &crate::plex::tolerant::Text| word(text.or_empty()).into_owned();
+    let codec = |text: &crate::plex::lenient::Text| normalize_token(text.or_empty()).into_owned();
     let [decoding, encoding, full_pipeline] = classify::hardware(transcode).map(Cow::into_owned);
     let values = [
         play.session.clone().into_string(),
@@ -98,5 +97,5 @@ fn transcode(play: &Play) -> Option<Box<str>> {
         full_pipeline,
     ];
     let labels = catalogue::TRANSCODE_INFO.labels.iter().copied();
-    Some(block(labels.zip(values.iter().map(String::as_str))))
+    Some(encode_labels(labels.zip(values.iter().map(String::as_str))))
 }
