@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-/// MaybeObject moment on both clocks: `monotonic` measures durations, `unix_seconds` names moments.
+/// One moment on both clocks: `monotonic` measures durations, `unix_seconds` names moments.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Timestamp {
     /// The monotonic clock: for every duration and deadline.

@@ -11,7 +11,7 @@ use rustls::pki_types::{CertificateDer, ServerName, pem::PemObject};
 
 use crate::{listen::ListenAddress, secret::Secret, server_url::ServerUrl};
 
-/// MaybeObject environment variable, as `--help` prints it.
+/// One environment variable, as `--help` prints it.
 #[derive(Debug)]
 pub struct Variable {
     /// Its name.

@@ -1,4 +1,4 @@
-//! What the other threads tell the owner.
+//! What the other threads report to the event loop.
 
 use std::time::Instant;
 
@@ -11,25 +11,25 @@ use crate::plex::{
 /// Something happened.
 #[derive(Debug)]
 pub enum Event {
-    /// A fetch that the state asked for is over.
+    /// A request that the state asked for is over.
     Completed(Completed),
-    /// The notification socket stands.
+    /// The notification socket is connected.
     SocketUp,
-    /// The notification socket fell, or could not be opened.
+    /// The notification socket was lost, or could not be opened.
     SocketDown(PlexError),
     /// Plex sent a frame.
     Notification(Notification),
 }
 
-/// The end of a fetch.
+/// The end of a request.
 #[derive(Debug)]
 pub struct Completed {
-    /// What was asked.
-    pub fetch: PlexRequest,
-    /// When the request was sent. What Plex says is true for a moment after this.
+    /// What was requested.
+    pub request: PlexRequest,
+    /// When it was sent. What Plex says is true for a moment after this.
     pub started: Instant,
-    /// Requests that were sent.
+    /// HTTP requests that were sent for it.
     pub requests: u8,
-    /// The answer, or why there is none.
+    /// The response, or why there is none.
     pub result: Result<PlexResponse, PlexError>,
 }

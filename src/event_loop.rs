@@ -10,10 +10,10 @@ use crate::{
     event::{Completed, Event},
     health::Marker,
     metrics::process::Process,
-    plex::{error::PlexError, request::PlexRequest},
+    plex::error::PlexError,
     poller::Poller,
     render,
-    state::State,
+    state::{State, actions::Actions},
     systemd::Systemd,
 };
 
@@ -100,15 +100,15 @@ pub fn run<T>(
     let idle = systemd
         .watchdog_interval()
         .map_or(IDLE, |watchdog_interval| watchdog_interval.min(IDLE));
-    let fetches = state.tick(Timestamp::read());
-    dispatch(fetches, &mut state, poller);
+    let actions = state.tick(Timestamp::read());
+    dispatch(actions, &mut state, poller);
     loop {
         let wait = state.next_deadline().map_or(idle, |deadline| {
             deadline
                 .saturating_duration_since(Timestamp::read().monotonic)
                 .min(idle)
         });
-        let fetches = select! {
+        let actions = select! {
             recv(events) -> event => match event {
                 Ok(event) => state.apply(event, Timestamp::read()),
                 Err(_) => return None,
@@ -132,7 +132,7 @@ pub fn run<T>(
             recv(stop) -> reason => return reason.ok(),
             default(wait) => state.tick(Timestamp::read()),
         };
-        dispatch(fetches, &mut state, poller);
+        dispatch(actions, &mut state, poller);
         systemd.alive(Timestamp::read().monotonic);
         if state.server.is_some() {
             marker.write();
@@ -140,27 +140,32 @@ pub fn run<T>(
     }
 }
 
-/// Logs what there is to say and hands the fetches to the poller.
-fn dispatch(fetches: Vec<PlexRequest>, state: &mut State, poller: &Poller) {
-    let mut fetches = VecDeque::from(fetches);
-    while let Some(fetch) = fetches.pop_front() {
-        debug!("asking for {}", fetch.path());
-        if let Err(fetch) = poller.ask(fetch) {
-            // Cannot happen as long as the state limits what is in flight. If it does, the fetch
-            // has failed like any other.
-            error!("bug: the lane for {} is full", fetch.endpoint().template());
+/// Hands the requests to the poller and logs the lines.
+fn dispatch(actions: Actions, state: &mut State, poller: &Poller) {
+    let mut requests = VecDeque::from(actions.requests);
+    let mut log_lines = actions.log_lines;
+    while let Some(request) = requests.pop_front() {
+        debug!("requesting {}", request.path());
+        if let Err(request) = poller.send(request) {
+            // Cannot happen while the state limits what is in flight. If it does, the request has
+            // failed like any other.
+            error!(
+                "bug: the lane for {} is full",
+                request.endpoint().template()
+            );
             let now = Timestamp::read();
-            let result = Err(PlexError::Timeout);
             let failed = Event::Completed(Completed {
-                fetch,
+                request,
                 started: now.monotonic,
                 requests: 0,
-                result,
+                result: Err(PlexError::Timeout),
             });
-            fetches.extend(state.apply(failed, now));
+            let actions = state.apply(failed, now);
+            requests.extend(actions.requests);
+            log_lines.extend(actions.log_lines);
         }
     }
-    for message in state.take_messages() {
-        log!(message.level, "{}", message.text);
+    for line in log_lines {
+        log!(line.level, "{}", line.text);
     }
 }

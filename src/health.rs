@@ -103,7 +103,7 @@ fn state_of(path: &Path) -> MarkerState {
 /// Asks whether the running exporter is healthy.
 ///
 /// # Errors
-/// MaybeObject line that says why it is not.
+/// One line that says why it is not.
 pub fn probe(config: &ProbeConfig) -> Result<(), String> {
     let path = config.health_file.display();
     match state_of(&config.health_file) {

@@ -61,8 +61,8 @@ impl Poller {
     ///
     /// # Errors
     /// The fetch, when the lane is full.
-    pub fn ask(&self, fetch: PlexRequest) -> Result<(), PlexRequest> {
-        let lane = match fetch {
+    pub fn send(&self, request: PlexRequest) -> Result<(), PlexRequest> {
+        let lane = match request {
             PlexRequest::Server => &self.server,
             PlexRequest::Sessions => &self.sessions,
             PlexRequest::Metadata(_) => &self.titles,
@@ -71,17 +71,17 @@ impl Poller {
             }
             PlexRequest::Resources | PlexRequest::Bandwidth => &self.statistics,
         };
-        lane.try_send(fetch)
+        lane.try_send(request)
             .map_err(crossbeam_channel::TrySendError::into_inner)
     }
 }
 
 fn work(client: &Client, events: &Sender<Event>, lane: &Receiver<PlexRequest>) {
-    for fetch in lane {
+    for request in lane {
         let started = Instant::now();
-        let outcome = client.fetch(&fetch);
+        let outcome = client.fetch(&request);
         let fetched = Completed {
-            fetch,
+            request,
             started,
             requests: outcome.requests,
             result: outcome.result,

@@ -7,8 +7,8 @@ use crate::{
     clock::Timestamp,
     metrics::{TextWriter, catalogue as c, process::Process},
     state::{
-        State, encoded::EncodedLabels, labels::UNKNOWN_LIBRARY, libraries::Library, play::Play,
-        statistics::Load,
+        DROPPED_KINDS, State, encoded::EncodedLabels, labels::UNKNOWN_LIBRARY, libraries::Library,
+        play::Play, statistics::Load,
     },
 };
 
@@ -24,7 +24,7 @@ pub fn render(state: &State, process: &Process, now: Timestamp, capacity: usize)
     let mut out = TextWriter::new(name, id, capacity);
     server(&mut out, state, now);
     libraries(&mut out, state);
-    sessions(&mut out, state);
+    sessions(&mut out, state, now);
     transcodes(&mut out, state);
     exporter(&mut out, state, process);
     out.into_text()
@@ -63,7 +63,10 @@ fn server(out: &mut TextWriter, state: &State, now: Timestamp) {
         sent.into_iter()
             .flat_map(|(lan, wan)| [(["lan"], lan as f64), (["wan"], wan as f64)]),
     );
-    out.sample(&c::ESTIMATED_TRANSMIT, Some(state.estimated_bytes.floor()));
+    out.sample(
+        &c::ESTIMATED_TRANSMIT,
+        Some(state.sessions.estimated_bytes.floor()),
+    );
     out.sample(
         &c::ACTIVE_TRANSCODES,
         state.active_transcodes.get(now).copied().flatten(),
@@ -122,7 +125,7 @@ fn libraries(out: &mut TextWriter, state: &State) {
     out.samples(&c::PLAY_STARTS, known.chain(unknown));
 }
 
-fn sessions(out: &mut TextWriter, state: &State) {
+fn sessions(out: &mut TextWriter, state: &State, now: Timestamp) {
     out.sample(
         &c::ACTIVE_SESSIONS,
         Some(state.sessions.live().len() as f64),
@@ -131,7 +134,7 @@ fn sessions(out: &mut TextWriter, state: &State) {
     for play in state.sessions.live() {
         let values = &play.labels;
         let kind = [
-            play.phase.label(),
+            play.phase().label(),
             &*values.media_type,
             &values.stream_type,
             &values.location,
@@ -142,16 +145,14 @@ fn sessions(out: &mut TextWriter, state: &State) {
         &c::SESSIONS,
         kinds.into_iter().map(|(kind, count)| (kind, count as f64)),
     );
-    let played = || {
-        state
-            .sessions
-            .played()
-            .filter_map(|play| Some((play, &*play.encoded.as_ref()?.play)))
-    };
-    out.cached_samples(&c::PLAYS, played().map(|(_, labels)| (labels, 1.0)));
+    let series = || state.sessions.series.visible(now.monotonic);
+    out.cached_samples(
+        &c::PLAYS,
+        series().map(|series| (series.labels(), series.plays as f64)),
+    );
     out.cached_samples(
         &c::PLAY_SECONDS,
-        played().map(|(play, labels)| (labels, seconds(play.played))),
+        series().map(|series| (series.labels(), seconds(series.played))),
     );
     out.cached_samples(
         &c::SESSION_BANDWIDTH,
@@ -197,7 +198,7 @@ fn transcodes(out: &mut TextWriter, state: &State) {
     );
 }
 
-/// MaybeObject sample for every live play for which there is one.
+/// One sample for every live play for which there is one.
 fn live<'a>(
     state: &'a State,
     sample: impl Fn(&'a Play, &'a EncodedLabels) -> Option<(&'a str, f64)>,
@@ -245,6 +246,13 @@ fn exporter(out: &mut TextWriter, state: &State, process: &Process) {
         exporter
             .notifications()
             .map(|(kind, count)| ([kind], count as f64)),
+    );
+    out.samples(
+        &c::DROPPED,
+        DROPPED_KINDS
+            .iter()
+            .zip(state.dropped())
+            .map(|(kind, count)| ([*kind], count as f64)),
     );
     out.sample(&c::PROCESS_CPU_SECONDS, process.cpu_seconds);
     out.sample(&c::PROCESS_OPEN_FDS, process.open_fds);

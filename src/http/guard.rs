@@ -1,6 +1,6 @@
 //! What faces the network: every limit is kept here, before tiny_http sees anything.
 //!
-//! MaybeObject thread a connection, at most [`MAX_CONNECTIONS`]; one request a connection. A client, however
+//! One thread a connection, at most [`MAX_CONNECTIONS`]; one request a connection. A client, however
 //! slow or hostile, holds one small thread until a deadline and nothing else.
 
 use std::{

@@ -9,7 +9,7 @@ pub enum Kind {
     Counter,
 }
 
-/// MaybeObject metric.
+/// One metric.
 #[derive(Debug)]
 pub struct Desc {
     /// Its name.
@@ -131,9 +131,9 @@ catalogue! {
     PLAY_STARTS = counter("plex_play_starts_total", &["library", "library_id", "library_type"],
         "Plays begun since the exporter started.");
     PLAYS = counter("plex_plays_total", PLAY,
-        "1 for every session that has played; removed a minute after its end.");
+        "Plays with these labels that have played; removed a minute after the last of them ended.");
     PLAY_SECONDS = counter("plex_play_seconds_total", PLAY,
-        "Seconds the session has been playing.");
+        "Seconds that plays with these labels have been playing.");
     SESSION_BANDWIDTH = gauge("plex_session_bandwidth_kbps", SESSION,
         "Bandwidth reserved for the session, in kbit/s.");
     SESSION_BITRATE = gauge("plex_session_bitrate_kbps", SESSION,
@@ -163,6 +163,8 @@ catalogue! {
         "Times the notification socket was connected again.");
     NOTIFICATIONS = own("plex_exporter_notifications_total", Kind::Counter, &["type"],
         "Notifications received from Plex.");
+    DROPPED = own("plex_exporter_dropped_total", Kind::Counter, &["kind"],
+        "What went beyond a limit of the exporter and was ignored.");
     PROCESS_CPU_SECONDS = own("process_cpu_seconds_total", Kind::Counter, &[],
         "Total user and system CPU time spent in seconds.");
     PROCESS_OPEN_FDS = own("process_open_fds", Kind::Gauge, &[],

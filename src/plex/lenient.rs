@@ -83,6 +83,12 @@ impl Text {
     }
 }
 
+impl From<&str> for Text {
+    fn from(text: &str) -> Self {
+        Self(Some(text).filter(|text| !text.is_empty()).map(Box::from))
+    }
+}
+
 impl<'de> Deserialize<'de> for Text {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         Ok(Self(match Scalar::deserialize(deserializer)? {
@@ -195,7 +201,7 @@ pub struct Raw(Option<Box<RawValue>>);
 impl Raw {
     /// Decodes the value as a list, as [`LenientVec`] does.
     #[must_use]
-    pub fn list<T: DeserializeOwned>(&self) -> Vec<T> {
+    pub fn list<T: DeserializeOwned, const MAX: usize>(&self) -> LenientVec<T, MAX> {
         self.0.as_deref().and_then(list).unwrap_or_default()
     }
 
@@ -242,77 +248,100 @@ impl<'de, T: DeserializeOwned> Deserialize<'de> for MaybeObject<T> {
     }
 }
 
-/// The elements of an array that could be decoded; a lone object counts as an array of one.
+/// The elements of an array that could be decoded, at most `MAX`; a lone object counts as an array of
+/// one.
 #[derive(Debug, Clone, PartialEq)]
-pub struct LenientVec<T>(Vec<T>);
+pub struct LenientVec<T, const MAX: usize = MAX_ELEMENTS> {
+    elements: Vec<T>,
+    dropped: u64,
+}
 
-impl<T> LenientVec<T> {
+/// Elements of a list within a list: versions, files, streams, features. Plex sends a handful.
+const MAX_ELEMENTS: usize = 256;
+
+impl<T, const MAX: usize> LenientVec<T, MAX> {
     /// The elements.
     #[must_use]
     pub fn as_slice(&self) -> &[T] {
-        &self.0
+        &self.elements
     }
 
     /// Takes the elements out.
     #[must_use]
     pub fn into_inner(self) -> Vec<T> {
-        self.0
+        self.elements
+    }
+
+    /// Elements beyond `MAX`, which were not decoded.
+    #[must_use]
+    pub fn dropped(&self) -> u64 {
+        self.dropped
     }
 }
 
-impl<T> Default for LenientVec<T> {
+impl<T, const MAX: usize> Default for LenientVec<T, MAX> {
     fn default() -> Self {
-        Self(Vec::new())
+        Self {
+            elements: Vec::new(),
+            dropped: 0,
+        }
     }
 }
 
-impl<'de, T: DeserializeOwned> Deserialize<'de> for LenientVec<T> {
+impl<'de, T: DeserializeOwned, const MAX: usize> Deserialize<'de> for LenientVec<T, MAX> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Elements<T>(PhantomData<T>);
-        impl<'de, T: DeserializeOwned> Visitor<'de> for Elements<T> {
-            type Value = Vec<T>;
+        struct Elements<T, const MAX: usize>(PhantomData<T>);
+        impl<'de, T: DeserializeOwned, const MAX: usize> Visitor<'de> for Elements<T, MAX> {
+            type Value = LenientVec<T, MAX>;
 
             fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
                 formatter.write_str("an array")
             }
             // Element by element: of a long list only one element's text is held at a time.
             fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Self::Value, A::Error> {
-                let mut elements = Vec::new();
-                while let Some(raw) = seq.next_element::<Box<RawValue>>()? {
-                    elements.extend(object(&raw));
+                let mut list = LenientVec::default();
+                while list.elements.len() < MAX {
+                    let Some(raw) = seq.next_element::<Box<RawValue>>()? else {
+                        return Ok(list);
+                    };
+                    list.elements.extend(object(&raw));
                 }
-                Ok(elements)
+                while seq.next_element::<IgnoredAny>()?.is_some() {
+                    list.dropped += 1;
+                }
+                Ok(list)
             }
             fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Self::Value, A::Error> {
                 let map = serde::de::value::MapAccessDeserializer::new(map);
                 let object = serde_json::Map::deserialize(map)?;
-                Ok(T::deserialize(serde_json::Value::Object(object))
-                    .ok()
-                    .into_iter()
-                    .collect())
+                Ok(LenientVec {
+                    elements: T::deserialize(serde_json::Value::Object(object))
+                        .ok()
+                        .into_iter()
+                        .collect(),
+                    dropped: 0,
+                })
             }
             fn visit_unit<E>(self) -> Result<Self::Value, E> {
-                Ok(Vec::new())
+                Ok(LenientVec::default())
             }
             fn visit_bool<E>(self, _: bool) -> Result<Self::Value, E> {
-                Ok(Vec::new())
+                Ok(LenientVec::default())
             }
             fn visit_i64<E>(self, _: i64) -> Result<Self::Value, E> {
-                Ok(Vec::new())
+                Ok(LenientVec::default())
             }
             fn visit_u64<E>(self, _: u64) -> Result<Self::Value, E> {
-                Ok(Vec::new())
+                Ok(LenientVec::default())
             }
             fn visit_f64<E>(self, _: f64) -> Result<Self::Value, E> {
-                Ok(Vec::new())
+                Ok(LenientVec::default())
             }
             fn visit_str<E>(self, _: &str) -> Result<Self::Value, E> {
-                Ok(Vec::new())
+                Ok(LenientVec::default())
             }
         }
-        deserializer
-            .deserialize_any(Elements(PhantomData))
-            .map(Self)
+        deserializer.deserialize_any(Elements(PhantomData))
     }
 }
 
@@ -327,16 +356,15 @@ fn object<T: DeserializeOwned>(raw: &RawValue) -> Option<T> {
 
 fn one<T: DeserializeOwned>(raw: &RawValue) -> Option<T> {
     if raw.get().starts_with('[') {
-        list(raw)?.into_iter().next()
+        let list: LenientVec<T, 1> = list(raw)?;
+        list.into_inner().into_iter().next()
     } else {
         object(raw)
     }
 }
 
-fn list<T: DeserializeOwned>(raw: &RawValue) -> Option<Vec<T>> {
-    serde_json::from_str::<LenientVec<T>>(raw.get())
-        .ok()
-        .map(LenientVec::into_inner)
+fn list<T: DeserializeOwned, const MAX: usize>(raw: &RawValue) -> Option<LenientVec<T, MAX>> {
+    serde_json::from_str(raw.get()).ok()
 }
 
 #[cfg(test)]

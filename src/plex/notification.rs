@@ -6,18 +6,32 @@
 use serde::Deserialize;
 
 use super::{
-    lenient::{Number, Raw, Text},
+    lenient::{LenientVec, Number, Raw, Text},
     request::Id,
     wire::{Activity, TranscodeSession},
 };
 
-/// MaybeObject frame.
+/// One frame.
 #[derive(Debug)]
 pub struct Notification {
     /// Its type, out of [`KINDS`].
     pub kind: &'static str,
     /// What it says, as far as it matters here.
     pub payload: Payload,
+    /// Elements beyond [`MAX_ENTRIES`].
+    pub dropped: u64,
+}
+
+/// At most this many elements of a frame are taken; Plex sends one.
+pub const MAX_ENTRIES: usize = 1_000;
+
+/// Items of a library were added, changed or deleted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LibraryChange {
+    /// The library, where the frame names one.
+    pub library: Option<Id>,
+    /// Plex's metadata type of what changed.
+    pub metadata_type: Option<u64>,
 }
 
 /// What a notification says.
@@ -29,8 +43,8 @@ pub enum Payload {
     Transcode(TranscodeEvent, Vec<TranscodeSession>),
     /// Background activities began, moved on or ended.
     Activity(Vec<ActivityChange>),
-    /// Items were added, changed or deleted; the libraries they are in, where the frame tells.
-    LibraryChanged(Vec<Option<Id>>),
+    /// Items were added, changed or deleted.
+    LibrariesChanged(Vec<LibraryChange>),
     /// Nothing of interest.
     Nothing,
 }
@@ -109,7 +123,17 @@ struct TimelineEntry {
     identifier: Text,
     #[serde(rename = "sectionID")]
     section_id: Text,
+    #[serde(rename = "type")]
+    metadata_type: Number,
     state: Number,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct ContentChange {
+    identifier: Text,
+    #[serde(rename = "type")]
+    metadata_type: Number,
 }
 
 /// The frame of today. Before 1.3 there was no wrapper, and one array name for all types.
@@ -133,6 +157,8 @@ struct Container {
     timeline: Raw,
     #[serde(rename = "ActivityNotification")]
     activities: Raw,
+    #[serde(rename = "MediaProviderContentNotification")]
+    content: Raw,
     #[serde(rename = "_children")]
     children: Raw,
 }
@@ -152,56 +178,91 @@ pub fn decode(text: &str) -> Option<Notification> {
             .find(|known| known.eq_ignore_ascii_case(kind))
             .unwrap_or(OTHER),
     };
+    let mut dropped = 0;
+    let payload = payload(kind, &container, &mut dropped);
     Some(Notification {
         kind,
-        payload: payload(kind, &container),
+        payload,
+        dropped,
     })
 }
 
-fn payload(kind: &str, container: &Container) -> Payload {
-    let transcode =
-        |event| Payload::Transcode(event, elements(&container.transcodes, &container.children));
+fn payload(kind: &str, container: &Container, dropped: &mut u64) -> Payload {
+    let Container {
+        playing,
+        transcodes,
+        timeline,
+        activities,
+        content,
+        children,
+        ..
+    } = container;
     match kind {
-        "playing" => Payload::Playing(elements(&container.playing, &container.children)),
-        "transcodeSession.start" => transcode(TranscodeEvent::Start),
-        "transcodeSession.update" => transcode(TranscodeEvent::Update),
-        "transcodeSession.end" => transcode(TranscodeEvent::End),
-        "activity" => Payload::Activity(elements(&container.activities, &container.children)),
-        "timeline" => {
-            let entries: Vec<TimelineEntry> = elements(&container.timeline, &container.children);
-            let settled = entries.iter().filter(|entry| entry.is_settled());
-            let changed: Vec<_> = settled
-                .map(|entry| entry.section_id.get().and_then(Id::parse))
-                .collect();
-            if changed.is_empty() {
-                Payload::Nothing
-            } else {
-                Payload::LibraryChanged(changed)
-            }
+        "playing" => Payload::Playing(elements(playing, children, dropped)),
+        "transcodeSession.start" => Payload::Transcode(
+            TranscodeEvent::Start,
+            elements(transcodes, children, dropped),
+        ),
+        "transcodeSession.update" => Payload::Transcode(
+            TranscodeEvent::Update,
+            elements(transcodes, children, dropped),
+        ),
+        "transcodeSession.end" => {
+            Payload::Transcode(TranscodeEvent::End, elements(transcodes, children, dropped))
         }
-        "provider.content.change" => Payload::LibraryChanged(vec![None]),
+        "activity" => Payload::Activity(elements(activities, children, dropped)),
+        "timeline" => {
+            let entries: Vec<TimelineEntry> = elements(timeline, children, dropped);
+            let settled = entries.iter().filter(|entry| entry.is_settled());
+            libraries_changed(settled.map(|entry| LibraryChange {
+                library: entry.section_id.get().and_then(Id::parse),
+                metadata_type: entry.metadata_type.whole(),
+            }))
+        }
+        "provider.content.change" => {
+            let entries: Vec<ContentChange> = elements(content, children, dropped);
+            let local = entries.iter().filter(|entry| is_local(&entry.identifier));
+            libraries_changed(local.map(|entry| LibraryChange {
+                library: None,
+                metadata_type: entry.metadata_type.whole(),
+            }))
+        }
         _ => Payload::Nothing,
     }
 }
 
-fn elements<T: serde::de::DeserializeOwned>(own: &Raw, old: &Raw) -> Vec<T> {
-    let elements: Vec<T> = own.list();
-    if elements.is_empty() {
+fn libraries_changed(changes: impl Iterator<Item = LibraryChange>) -> Payload {
+    let changes: Vec<_> = changes.collect();
+    if changes.is_empty() {
+        Payload::Nothing
+    } else {
+        Payload::LibrariesChanged(changes)
+    }
+}
+
+/// Whether a provider is the local library, rather than live TV or an online service.
+fn is_local(identifier: &Text) -> bool {
+    identifier
+        .get()
+        .is_none_or(|name| name == "com.plexapp.plugins.library")
+}
+
+fn elements<T: serde::de::DeserializeOwned>(own: &Raw, old: &Raw, dropped: &mut u64) -> Vec<T> {
+    let list: LenientVec<T, MAX_ENTRIES> = own.list();
+    let list = if list.as_slice().is_empty() {
         old.list()
     } else {
-        elements
-    }
+        list
+    };
+    *dropped += list.dropped();
+    list.into_inner()
 }
 
 impl TimelineEntry {
     /// Whether a library changed for good (5 is "processed", 9 "deleted"), rather than is at a step
     /// in between, or is live TV's or another provider's.
     fn is_settled(&self) -> bool {
-        let local = self
-            .identifier
-            .get()
-            .is_none_or(|name| name == "com.plexapp.plugins.library");
-        local && matches!(self.state.whole(), Some(5 | 9))
+        is_local(&self.identifier) && matches!(self.state.whole(), Some(5 | 9))
     }
 }
 
@@ -249,10 +310,10 @@ mod tests {
             ),
             (r#"{"state":9}"#, None),
         ] {
-            let Payload::LibraryChanged(changed) = frame(entry) else {
+            let Payload::LibrariesChanged(changed) = frame(entry) else {
                 panic!("{entry}")
             };
-            assert_eq!(changed, [section.and_then(Id::parse)]);
+            assert_eq!(changed[0].library, section.and_then(Id::parse));
         }
         for entry in [
             r#"{"identifier":"com.plexapp.plugins.library","sectionID":2,"state":3}"#,

@@ -13,7 +13,7 @@ pub enum Endpoint {
     Providers,
     /// The live sessions.
     Sessions,
-    /// MaybeObject library item.
+    /// One library item.
     Metadata,
     /// The items of a library.
     Items,
@@ -90,7 +90,7 @@ pub struct ItemsQuery {
     pub page: u8,
 }
 
-/// MaybeObject request to Plex.
+/// One request to Plex.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum PlexRequest {
     /// `/`

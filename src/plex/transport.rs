@@ -54,7 +54,7 @@ impl Connector<()> for DialConnector {
     }
 }
 
-/// MaybeObject connection, as ureq sees it.
+/// One connection, as ureq sees it.
 pub(super) struct StreamTransport {
     stream: Stream,
     buffers: LazyBuffers,

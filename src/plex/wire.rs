@@ -51,7 +51,7 @@ pub struct Providers {
     pub start_state: Text,
 }
 
-/// MaybeObject media provider.
+/// One media provider.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
 pub struct Provider {
@@ -62,7 +62,7 @@ pub struct Provider {
     pub features: LenientVec<Feature>,
 }
 
-/// MaybeObject feature of a provider.
+/// One feature of a provider.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
 pub struct Feature {
@@ -71,10 +71,10 @@ pub struct Feature {
     pub kind: Text,
     /// Libraries, and other entries such as Home and Playlists.
     #[serde(rename = "Directory")]
-    pub directories: LenientVec<Directory>,
+    pub directories: LenientVec<Directory, 4_000>,
 }
 
-/// MaybeObject entry of the `content` feature.
+/// One entry of the `content` feature.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
 pub struct Directory {
@@ -107,10 +107,10 @@ pub struct Items {
 pub struct Sessions {
     /// Absent when nobody plays.
     #[serde(rename = "Metadata")]
-    pub sessions: LenientVec<Session>,
+    pub sessions: LenientVec<Session, 10_000>,
 }
 
-/// MaybeObject live session.
+/// One live session.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
 pub struct Session {
@@ -185,8 +185,6 @@ pub struct Player {
     pub product: Text,
     /// The client's id.
     pub machine_identifier: Text,
-    /// MaybeObject playback on that client (1.43 and later).
-    pub playback_session_id: Text,
 }
 
 /// `Session` of a session.
@@ -201,7 +199,7 @@ pub struct SessionInfo {
     pub location: Text,
 }
 
-/// MaybeObject version of an item. In a transcoded session it describes the output.
+/// One version of an item. In a transcoded session it describes the output.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
 pub struct Media {
@@ -226,7 +224,7 @@ impl Media {
     }
 }
 
-/// MaybeObject file of a version.
+/// One file of a version.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
 pub struct Part {
@@ -234,6 +232,38 @@ pub struct Part {
     pub decision: Text,
     /// Whether this file plays.
     pub selected: Flag,
+    /// Video, audio and subtitles.
+    #[serde(rename = "Stream")]
+    pub streams: LenientVec<Stream>,
+}
+
+/// `streamType` of video.
+pub const VIDEO: u64 = 1;
+/// `streamType` of audio.
+pub const AUDIO: u64 = 2;
+/// `streamType` of subtitles.
+pub const SUBTITLE: u64 = 3;
+
+/// One stream of a file.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+pub struct Stream {
+    /// [`VIDEO`], [`AUDIO`], [`SUBTITLE`].
+    pub stream_type: Number,
+    /// kbit/s.
+    pub bitrate: Number,
+    /// `copy`, `transcode`, `burn`, `ignore`; absent when played directly.
+    pub decision: Text,
+    /// Whether it plays.
+    pub selected: Flag,
+}
+
+impl Stream {
+    /// Whether it is of this `streamType`.
+    #[must_use]
+    pub fn is(&self, kind: u64) -> bool {
+        self.stream_type.whole() == Some(kind)
+    }
 }
 
 fn selected<T>(all: &[T], flag: impl Fn(&T) -> Flag) -> Option<&T> {
@@ -332,12 +362,12 @@ pub struct Metadata {
     /// The section of all of them; absent for what is in none.
     #[serde(rename = "librarySectionID")]
     pub library_section_id: Text,
-    /// MaybeObject item for one id.
+    /// One item for one id.
     #[serde(rename = "Metadata")]
     pub items: LenientVec<Item>,
 }
 
-/// MaybeObject library item.
+/// One library item.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
 pub struct Item {
@@ -355,10 +385,10 @@ pub struct Item {
 pub struct Resources {
     /// Some two minutes of samples.
     #[serde(rename = "StatisticsResources")]
-    pub samples: LenientVec<ResourceSample>,
+    pub samples: LenientVec<ResourceSample, 4_000>,
 }
 
-/// MaybeObject sample of the host's load.
+/// One sample of the host's load.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
 pub struct ResourceSample {
@@ -380,7 +410,7 @@ pub struct ResourceSample {
 pub struct Bandwidth {
     /// Absent when nothing was sent.
     #[serde(rename = "StatisticsBandwidth")]
-    pub rows: LenientVec<BandwidthRow>,
+    pub rows: LenientVec<BandwidthRow, 50_000>,
 }
 
 /// Bytes sent within one second, to one device of one account, in one kind of network.
@@ -407,7 +437,7 @@ pub struct BandwidthRow {
 pub struct Activities {
     /// Absent when idle.
     #[serde(rename = "Activity")]
-    pub activities: LenientVec<Activity>,
+    pub activities: LenientVec<Activity, 1_000>,
 }
 
 /// Something Plex does in the background.

@@ -2,16 +2,18 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use super::sanitize::normalize_token;
+use super::sanitize::{normalize_token, truncate};
 use crate::plex::{notification::ActivityChange, wire::Activity};
 
-/// So many running activities are told apart; a real server has a handful.
-const MAX_RUNNING: usize = 256;
+/// At most this many running activities are kept; a real server has a handful.
+pub const MAX_RUNNING: usize = 1_000;
 
 /// Activities that run now.
 #[derive(Debug, Default)]
 pub struct Activities {
     running: HashMap<Box<str>, Box<str>>,
+    /// Activities beyond the limit.
+    pub dropped: u64,
 }
 
 impl Activities {
@@ -33,7 +35,7 @@ impl Activities {
             .unwrap_or_default();
         let kind = activity.map_or("", |activity| activity.kind.or_empty());
         if change.event.or_empty().trim().eq_ignore_ascii_case("ended") {
-            self.running.remove(uuid);
+            self.running.remove(truncate(uuid));
             // Scans and refreshes; not the analysis of what is there already.
             ["library.update", "library.refresh"]
                 .iter()
@@ -45,11 +47,22 @@ impl Activities {
     }
 
     fn begin(&mut self, uuid: &str, kind: &str) {
-        if self.running.len() < MAX_RUNNING && !uuid.is_empty() {
-            let kind = normalize_token(kind);
-            let kind = if kind.is_empty() { "other" } else { &*kind };
-            self.running.insert(uuid.into(), kind.into());
+        let uuid = truncate(uuid);
+        if uuid.is_empty() {
+            return;
         }
+        if self.running.len() >= MAX_RUNNING && !self.running.contains_key(uuid) {
+            self.dropped += 1;
+            return;
+        }
+        let kind = normalize_token(kind);
+        let kind = if kind.is_empty() { "other" } else { &*kind };
+        self.running.insert(uuid.into(), kind.into());
+    }
+
+    /// Plex is down: whatever ran, runs no more, or will be listed again.
+    pub fn clear(&mut self) {
+        self.running.clear();
     }
 
     /// Whether none runs.

@@ -2,11 +2,11 @@
 
 use std::borrow::Cow;
 
-use super::sanitize::normalize_token;
-use crate::plex::wire::TranscodeSession;
+use super::sanitize::{normalize_token, plausible_kbps};
+use crate::plex::wire::{AUDIO, Media, Part, SUBTITLE, TranscodeSession, VIDEO};
 
-/// Compares as Plex means it: case and outer white space do not matter.
-fn is(text: Option<&str>, word: &str) -> bool {
+/// Whether `text` is `word`; case and outer white space do not matter.
+pub fn is(text: Option<&str>, word: &str) -> bool {
     text.is_some_and(|text| text.trim().eq_ignore_ascii_case(word))
 }
 
@@ -42,6 +42,56 @@ pub fn stream_type<'a>(
             Cow::Borrowed(if copies { "copy" } else { "direct play" })
         }
     }
+}
+
+/// The bitrate of a version in kbit/s; where Plex leaves it out, that of its selected streams.
+#[must_use]
+pub fn bitrate(media: &Media) -> Option<f64> {
+    let own = plausible_kbps(media.bitrate).filter(|bitrate| *bitrate > 0.0);
+    own.or_else(|| {
+        let streams = media.selected_part()?.streams.as_slice();
+        let bitrates = [VIDEO, AUDIO, SUBTITLE].into_iter().filter_map(|kind| {
+            let of_kind = || streams.iter().filter(|stream| stream.is(kind));
+            let selected = of_kind().find(|stream| stream.selected.is_true());
+            // Video streams often carry no `selected`; subtitles are off without it.
+            let stream = selected.or_else(|| of_kind().next().filter(|_| kind != SUBTITLE))?;
+            plausible_kbps(stream.bitrate)
+        });
+        Some(bitrates.sum()).filter(|sum| *sum > 0.0)
+    })
+}
+
+/// Without a TranscodeSession: what the decisions of the selected part's streams say, as a
+/// TranscodeSession would.
+#[must_use]
+pub fn stream_decisions(part: &Part) -> Option<TranscodeSession> {
+    let decision = |kind| {
+        let mut streams = part.streams.as_slice().iter().filter(|stream| {
+            stream.is(kind)
+                && stream.decision.get().is_some()
+                && !is(stream.decision.get(), "ignore")
+        });
+        let first = streams.clone().next();
+        let selected = streams.find(|stream| stream.selected.is_true());
+        selected.or(first).map(|stream| stream.decision.clone())
+    };
+    let [mut video, audio, subtitle] = [decision(VIDEO), decision(AUDIO), decision(SUBTITLE)];
+    if subtitle
+        .as_ref()
+        .is_some_and(|subtitle| is(subtitle.get(), "burn"))
+    {
+        // Subtitles are burnt into the picture, and that takes a video transcode.
+        video = Some("transcode".into());
+    }
+    if video.is_none() && audio.is_none() && subtitle.is_none() {
+        return None;
+    }
+    Some(TranscodeSession {
+        video_decision: video.unwrap_or_default(),
+        audio_decision: audio.unwrap_or_default(),
+        subtitle_decision: subtitle.unwrap_or_default(),
+        ..TranscodeSession::default()
+    })
 }
 
 /// `transcode_type`: `none`, `video`, `audio` or `both`.

@@ -2,13 +2,8 @@
 
 use std::borrow::Cow;
 
-use super::{
-    classify, labels::UNKNOWN_LIBRARY, libraries::Library, play::Play, sanitize::normalize_token,
-};
-use crate::{
-    metrics::{catalogue, encode_labels},
-    plex::request::Id,
-};
+use super::{classify, play::Play, sanitize::normalize_token};
+use crate::metrics::{catalogue, encode_labels};
 
 /// The text of a play's labels, for every set of labels it appears with.
 #[derive(Debug, Clone, PartialEq)]
@@ -26,15 +21,12 @@ pub struct EncodedLabels {
 }
 
 impl EncodedLabels {
-    /// The label texts of `play`; `library` is the one it is in, if it is known.
+    /// The encoded labels of `play`.
     #[must_use]
-    pub fn of(play: &Play, library: Option<(Id, &Library)>) -> Self {
+    pub fn of(play: &Play) -> Self {
         let labels = &play.labels;
-        let library_id = library.map(|(id, _)| id.to_string());
-        let [library, library_id, library_type] = match (library, &library_id) {
-            (Some((_, library)), Some(id)) => [&*library.title, id, &library.kind],
-            _ => UNKNOWN_LIBRARY,
-        };
+        let [library, library_id, library_type] =
+            play.library_labels.each_ref().map(|label| &**label);
         let bitrate = play.first_bitrate().to_string();
         let values = [
             library,

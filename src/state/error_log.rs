@@ -1,105 +1,172 @@
-//! Says what is wrong once per change, not once per request.
+//! Logs what is wrong once per change and subject, not once per request.
+//!
+//! Invariant: "recovered" is logged only for what failed, was logged, and works now.
 
 use std::collections::BTreeMap;
 
 use log::Level;
 
-use super::effects::Effects;
-use crate::{logging::Sanitized, plex::error::PlexError};
+use super::actions::Effects;
+use crate::{
+    logging::Sanitized,
+    plex::{
+        error::PlexError,
+        request::{Endpoint, Id},
+    },
+};
 
-/// What can be in trouble on its own.
+/// What can fail on its own.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Subsystem {
-    /// Plex itself.
-    Plex,
-    /// Live sessions.
-    Sessions,
-    /// Titles' metadata.
-    Titles,
-    /// The list of libraries.
-    Libraries,
-    /// Item counts.
-    Items,
-    /// Host load and bytes sent.
-    Statistics,
-    /// Background activities.
-    Activities,
-    /// Notifications.
-    Socket,
+pub enum Subject {
+    /// An endpoint.
+    Endpoint(Endpoint),
+    /// The item count of a library.
+    Library(Id),
 }
 
-impl Subsystem {
-    fn name(self) -> &'static str {
+/// `/`: when this fails, Plex as a whole does.
+const PLEX: Subject = Subject::Endpoint(Endpoint::Server);
+
+impl Subject {
+    /// The subject of its log lines; `title` is the library's.
+    fn name(self, title: &str) -> String {
         match self {
-            Self::Plex => "Plex",
-            Self::Sessions => "live sessions (/status/sessions)",
-            Self::Titles => "details of a title (/library/metadata)",
-            Self::Libraries => "libraries (/media/providers)",
-            Self::Items => "item counts (/library/sections)",
-            Self::Statistics => "host load and bandwidth (/statistics)",
-            Self::Activities => "activities (/activities)",
-            Self::Socket => "notifications (WebSocket)",
+            PLEX => "Plex".to_owned(),
+            Self::Endpoint(endpoint) => {
+                let what = match endpoint {
+                    Endpoint::Sessions => "live sessions",
+                    Endpoint::Metadata => "details of a title",
+                    Endpoint::Providers => "libraries",
+                    Endpoint::Items => "item counts",
+                    Endpoint::Resources => "host load",
+                    Endpoint::Bandwidth => "bytes sent",
+                    Endpoint::Activities => "activities",
+                    Endpoint::Notifications => "notifications",
+                    Endpoint::Server => "Plex",
+                };
+                format!("{what} ({})", endpoint.template())
+            }
+            Self::Library(id) => format!("item count of library `{}` ({id})", Sanitized(title)),
         }
     }
 }
 
-/// The error_log there are.
+#[derive(Debug)]
+struct Failure {
+    reason: &'static str,
+    /// No connection at all, so that one line is enough for every subject.
+    unreachable: bool,
+    /// Whether this one was logged, rather than covered by another subject's line.
+    logged: bool,
+    name: String,
+}
+
+/// What fails now.
 #[derive(Debug, Default)]
 pub struct ErrorLog {
-    /// By subsystem, the reason that was last told.
-    reported: BTreeMap<Subsystem, &'static str>,
+    failures: BTreeMap<Subject, Failure>,
 }
 
 impl ErrorLog {
-    /// Notes how a request about `subsystem` went, and says so if that is news.
-    pub fn record(
+    /// Records how a request about `subject` went, and logs a change.
+    pub fn record(&mut self, subject: Subject, error: Option<&PlexError>, effects: &mut Effects) {
+        self.record_titled(subject, "", error, effects);
+    }
+
+    /// As [`Self::record`], for a subject that has a title.
+    pub fn record_titled(
         &mut self,
-        subsystem: Subsystem,
+        subject: Subject,
+        title: &str,
         error: Option<&PlexError>,
         effects: &mut Effects,
     ) {
-        match error {
-            None => {
-                if self.reported.remove(&subsystem).is_some() {
-                    effects.log(Level::Info, format!("{}: works again", subsystem.name()));
-                }
-            }
-            Some(error) => {
-                // Whichever request is the first to find Plex unreachable, it is so for all.
-                let subsystem = if error.is_unreachable() {
-                    Subsystem::Plex
-                } else {
-                    subsystem
-                };
-                let plex_is_told =
-                    subsystem != Subsystem::Plex && self.reported.contains_key(&Subsystem::Plex);
-                if plex_is_told
-                    && matches!(error, PlexError::Timeout | PlexError::ConnectionLost(_))
-                {
-                    // Plex itself is in trouble, and that was said.
-                    return;
-                }
-                if self.reported.insert(subsystem, error.reason()) != Some(error.reason()) {
-                    let text = error.to_string();
-                    effects.log(
-                        Level::Warn,
-                        format!("{}: {}", subsystem.name(), Sanitized(&text)),
-                    );
-                }
-            }
+        let Some(error) = error else {
+            self.forget_with(subject, |name| {
+                effects.log(Level::Info, format!("{name}: recovered"));
+            });
+            return;
+        };
+        let (reason, unreachable) = (error.reason(), error.is_unreachable());
+        let covering = self.covering(subject, reason, unreachable);
+        let before = self.failures.get(&subject);
+        if before
+            .is_some_and(|before| before.reason == reason && (before.logged || covering.is_some()))
+        {
+            return;
+        }
+        let mut logged = covering.is_none();
+        if let Some(other) = covering.filter(|_| subject == PLEX)
+            && let Some(failure) = self.failures.get_mut(&other)
+        {
+            // The same outage, first found by another request: from now on it is this one's.
+            failure.logged = false;
+            logged = true;
+        } else if logged {
+            let whole = if unreachable { PLEX } else { subject };
+            let text = error.to_string();
+            effects.log(
+                Level::Warn,
+                format!("{}: {}", whole.name(title), Sanitized(&text)),
+            );
+        }
+        let name = if unreachable { PLEX } else { subject }.name(title);
+        self.failures.insert(
+            subject,
+            Failure {
+                reason,
+                unreachable,
+                logged,
+                name,
+            },
+        );
+    }
+
+    /// The subject whose line says already what `subject` now fails of.
+    fn covering(&self, subject: Subject, reason: &str, unreachable: bool) -> Option<Subject> {
+        self.failures
+            .iter()
+            .filter(|(other, failure)| **other != subject && failure.logged)
+            .find(|(other, failure)| {
+                let whole = **other == PLEX;
+                (unreachable && failure.unreachable)
+                    || (whole && failure.reason == reason)
+                    // An outage shows as a time-out to whoever had a connection.
+                    || (whole && failure.unreachable && reason == "timeout")
+            })
+            .map(|(other, _)| *other)
+    }
+
+    /// Logs once that `subject` is not offered by this Plex, and what is missing then.
+    pub fn report_info(&mut self, subject: Subject, missing: &str, effects: &mut Effects) {
+        const REASON: &str = "not offered";
+        if self
+            .failures
+            .get(&subject)
+            .is_none_or(|failure| failure.reason != REASON)
+        {
+            let name = subject.name("");
+            effects.log(Level::Info, format!("{name}: {missing}"));
+            let failure = Failure {
+                reason: REASON,
+                unreachable: false,
+                logged: true,
+                name,
+            };
+            self.failures.insert(subject, failure);
         }
     }
 
-    /// Says a remark about `subsystem` once, until [`Self::note`] hears that it works.
-    pub fn report_info(
-        &mut self,
-        subsystem: Subsystem,
-        what: &'static str,
-        text: &str,
-        effects: &mut Effects,
-    ) {
-        if self.reported.insert(subsystem, what) != Some(what) {
-            effects.log(Level::Info, format!("{}: {text}", subsystem.name()));
+    /// Drops what is known about `subject`: it is not requested any more.
+    pub fn forget(&mut self, subject: Subject) {
+        self.forget_with(subject, |_| {});
+    }
+
+    fn forget_with(&mut self, subject: Subject, logged: impl FnOnce(&str)) {
+        if let Some(failure) = self.failures.remove(&subject)
+            && failure.logged
+        {
+            logged(&failure.name);
         }
     }
 }
@@ -108,68 +175,93 @@ impl ErrorLog {
 mod tests {
     use super::*;
 
-    #[test]
-    fn every_change_is_said_once() {
-        let mut error_log = ErrorLog::default();
+    const SESSIONS: Subject = Subject::Endpoint(Endpoint::Sessions);
+    const SOCKET: Subject = Subject::Endpoint(Endpoint::Notifications);
+    const LOAD: Subject = Subject::Endpoint(Endpoint::Resources);
+    const BYTES: Subject = Subject::Endpoint(Endpoint::Bandwidth);
+
+    fn refused() -> PlexError {
+        PlexError::Connect("refused".into())
+    }
+
+    /// The lines that a sequence of outcomes logs.
+    fn lines(outcomes: &[(Subject, Option<PlexError>)]) -> Vec<String> {
+        let mut log = ErrorLog::default();
         let mut effects = Effects::default();
-        let refused = PlexError::Connect("refused".into());
-        for error in [
-            None,
-            Some(&refused),
-            Some(&refused),
-            Some(&PlexError::Unauthorized),
-            None,
-            None,
-        ] {
-            error_log.record(Subsystem::Plex, error, &mut effects);
+        for (subject, error) in outcomes {
+            log.record(*subject, error.as_ref(), &mut effects);
         }
-        let levels: Vec<_> = effects
-            .messages
-            .iter()
-            .map(|message| message.level)
-            .collect();
-        assert_eq!(levels, [Level::Warn, Level::Warn, Level::Info]);
+        effects
+            .log_lines
+            .into_iter()
+            .map(|line| format!("{} {}", line.level, line.text))
+            .collect()
     }
 
     #[test]
-    fn whoever_finds_plex_unreachable_says_it_for_all() {
-        let mut error_log = ErrorLog::default();
-        let mut effects = Effects::default();
-        let refused = PlexError::Connect("refused".into());
-        for subsystem in [
-            Subsystem::Libraries,
-            Subsystem::Socket,
-            Subsystem::Plex,
-            Subsystem::Statistics,
-        ] {
-            error_log.record(subsystem, Some(&refused), &mut effects);
-        }
-        error_log.record(Subsystem::Plex, None, &mut effects);
-        let told: Vec<_> = effects
-            .messages
-            .iter()
-            .map(|message| message.text.as_str())
-            .collect();
-        assert_eq!(told, ["Plex: refused", "Plex: works again"]);
+    fn a_change_is_logged_once() {
+        let lines = lines(&[
+            (PLEX, None),
+            (PLEX, Some(refused())),
+            (PLEX, Some(refused())),
+            (PLEX, Some(PlexError::Unauthorized)),
+            (PLEX, None),
+            (PLEX, None),
+        ]);
+        assert_eq!(lines.len(), 3, "{lines:?}");
+        assert!(lines[2].contains("recovered"));
     }
 
     #[test]
-    fn while_plex_is_down_nothing_else_complains_of_it() {
-        let mut error_log = ErrorLog::default();
-        let mut effects = Effects::default();
-        error_log.record(Subsystem::Plex, Some(&PlexError::Timeout), &mut effects);
-        error_log.record(Subsystem::Sessions, Some(&PlexError::Timeout), &mut effects);
-        error_log.record(
-            Subsystem::Socket,
-            Some(&PlexError::ConnectionLost(String::new())),
-            &mut effects,
+    fn one_endpoint_of_two_that_fails_is_logged_once_and_recovers_once() {
+        let error = || Some(PlexError::Status(500));
+        let mut outcomes = Vec::new();
+        for _ in 0..5 {
+            outcomes.extend([(LOAD, error()), (BYTES, None), (PLEX, None)]);
+        }
+        outcomes.push((LOAD, None));
+        let lines = lines(&outcomes);
+        assert_eq!(lines.len(), 2, "{lines:?}");
+        assert!(lines[0].starts_with("WARN host load"));
+        assert_eq!(
+            lines[1],
+            "INFO host load (/statistics/resources): recovered"
         );
-        assert_eq!(effects.messages.len(), 1);
-        error_log.record(
-            Subsystem::Sessions,
-            Some(&PlexError::Forbidden),
-            &mut effects,
-        );
-        assert_eq!(effects.messages.len(), 2);
+    }
+
+    #[test]
+    fn one_line_tells_that_plex_is_unreachable_and_one_that_it_recovered() {
+        let lines = lines(&[
+            (SESSIONS, Some(refused())),
+            (SOCKET, Some(refused())),
+            (PLEX, Some(refused())),
+            (BYTES, Some(PlexError::Timeout)),
+            (PLEX, None),
+            (SESSIONS, None),
+            (SOCKET, None),
+            (BYTES, None),
+        ]);
+        assert_eq!(lines, ["WARN Plex: refused", "INFO Plex: recovered"]);
+    }
+
+    #[test]
+    fn while_kept_connections_work_a_refusing_listener_is_logged_once() {
+        let mut outcomes = Vec::new();
+        for _ in 0..5 {
+            outcomes.extend([(SESSIONS, Some(refused())), (PLEX, None)]);
+        }
+        assert_eq!(lines(&outcomes), ["WARN Plex: refused"]);
+    }
+
+    #[test]
+    fn what_still_fails_when_plex_recovers_is_logged() {
+        let lines = lines(&[
+            (PLEX, Some(refused())),
+            (SESSIONS, Some(refused())),
+            (PLEX, None),
+            (SESSIONS, Some(PlexError::Forbidden)),
+        ]);
+        assert_eq!(lines.len(), 3, "{lines:?}");
+        assert!(lines[2].starts_with("WARN live sessions"));
     }
 }

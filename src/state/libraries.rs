@@ -5,25 +5,34 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::sanitize::{normalize_token, truncate};
+use super::{
+    budget::RequestBudget,
+    sanitize::{normalize_token, truncate},
+};
 use crate::plex::{
     error::PlexError,
     request::{Id, ItemsQuery},
     wire::{Items, Providers},
 };
 
-/// Item counts are refreshed so often without any notice of change.
+/// At most this many libraries are kept.
+pub const MAX_LIBRARIES: usize = 2_000;
+/// Item counts are refreshed this often without any notice of change, for up to
+/// [`QUICK_LIBRARIES`].
+
 const RECOUNT: Duration = Duration::from_mins(15);
-/// A count that failed is tried again after so long.
+/// More libraries than these are counted less often, so that the load on Plex stays bounded.
+const QUICK_LIBRARIES: u32 = 40;
+/// A count that failed is retried after this.
 const RETRY: Duration = Duration::from_mins(2);
-/// After a notice of change, quiet for so long means that the change is complete …
+/// After a notice of change, quiet for this long means that the change is complete …
 const QUIET: Duration = Duration::from_secs(2);
 /// … but a scan that goes on and on is counted in between.
 const MAX_WAIT: Duration = Duration::from_secs(15);
-/// A library is counted at most so often, however much it changes.
-const MIN_GAP: Duration = Duration::from_secs(30);
+/// A library is counted at most this often, however much it changes.
+const MIN_INTERVAL: Duration = Duration::from_secs(30);
 
-/// MaybeObject library.
+/// One library.
 #[derive(Debug)]
 pub struct Library {
     /// Its name.
@@ -42,8 +51,11 @@ pub struct Library {
 /// Where the counting of a library is.
 #[derive(Debug)]
 struct Count {
-    due: Instant,
-    /// The step of the plan, and the page size, that is asked now.
+    /// By the timetable.
+    scheduled: Instant,
+    /// After a change, with a permit.
+    requested: Option<Instant>,
+    /// The step of the plan, and the page size, that is requested now.
     step: usize,
     page: u8,
     counted: Option<Instant>,
@@ -81,6 +93,8 @@ pub struct Libraries {
     by_id: BTreeMap<Id, Library>,
     /// Whether Plex ever told which there are.
     pub known: bool,
+    /// Libraries beyond the limit.
+    pub dropped: u64,
 }
 
 impl Libraries {
@@ -89,7 +103,7 @@ impl Libraries {
         self.by_id.iter().map(|(id, library)| (*id, library))
     }
 
-    /// MaybeObject library.
+    /// One library.
     #[must_use]
     pub fn get(&self, id: Id) -> Option<&Library> {
         self.by_id.get(&id)
@@ -103,28 +117,33 @@ impl Libraries {
         let mut changed = false;
         let mut before = std::mem::take(&mut self.by_id);
         for (id, directory) in listed {
+            if self.by_id.len() >= MAX_LIBRARIES {
+                self.dropped += 1;
+                continue;
+            }
             let title: Box<str> = truncate(directory.title.or_empty()).into();
             let kind: Box<str> = normalize_token(directory.kind.or_empty()).into();
             let old = before.remove(&id).filter(|old| old.kind == kind);
             changed |= old.as_ref().is_none_or(|old| old.title != title);
-            let (items, count) = match old {
-                Some(old) => (old.items, old.count),
-                None => (
-                    None,
-                    Count {
-                        due: now,
-                        step: 0,
-                        page: 0,
-                        counted: None,
-                        changed: None,
-                    },
-                ),
+            let (duration, storage) = (
+                directory.duration_total.non_negative(),
+                directory.storage_total.non_negative(),
+            );
+            let (items, mut count, differs) = match old {
+                Some(old) => {
+                    let differs = (old.duration, old.storage) != (duration, storage);
+                    (old.items, old.count, differs)
+                }
+                None => (None, Count::new(now), false),
             };
+            if differs {
+                count.request(now);
+            }
             let library = Library {
                 title,
                 kind,
-                duration: directory.duration_total.non_negative(),
-                storage: directory.storage_total.non_negative(),
+                duration,
+                storage,
                 items,
                 count,
             };
@@ -134,59 +153,86 @@ impl Libraries {
         changed || !before.is_empty()
     }
 
-    /// Plex says that a library (or, without an id, some library) changed.
-    pub fn changed(&mut self, id: Option<Id>, now: Instant) {
-        for (_, library) in self
-            .by_id
-            .iter_mut()
-            .filter(|(own, _)| id.is_none_or(|id| id == **own))
-        {
-            let count = &mut library.count;
-            let first = *count.changed.get_or_insert(now);
-            let wanted = (now + QUIET).min(first + MAX_WAIT);
-            let earliest = count.counted.map_or(wanted, |counted| counted + MIN_GAP);
-            let due = wanted.max(earliest);
-            // A burst moves the moment back, but never behind the regular one.
-            count.due = if count.due > now {
-                due.min(now + RECOUNT)
-            } else {
-                count.due.min(due)
-            };
+    /// Plex says that a library changed.
+    pub fn changed(&mut self, id: Id, now: Instant) {
+        if let Some(library) = self.by_id.get_mut(&id) {
+            library.count.request(now);
         }
     }
 
-    /// The count that is most overdue at `now`.
-    #[must_use]
-    pub fn next_count(&self, now: Instant) -> Option<ItemsQuery> {
-        let (id, library) = self
+    /// Plex says that some library with items of this metadata type changed, and not which.
+    pub fn some_changed(&mut self, metadata_type: Option<u64>, now: Instant) {
+        let kind = match metadata_type {
+            Some(1) => "movie",
+            Some(2..=4) => "show",
+            Some(8..=10) => "artist",
+            Some(13 | 14) => "photo",
+            _ => return,
+        };
+        for library in self.by_id.values_mut() {
+            if &*library.kind == kind {
+                library.count.request(now);
+            }
+        }
+    }
+
+    /// The count that is most overdue at `now`; one after a change takes a permit.
+    pub fn start_count(&mut self, now: Instant, budget: &mut RequestBudget) -> Option<ItemsQuery> {
+        let scheduled = self
             .by_id
             .iter()
-            .filter(|(_, library)| library.count.due <= now)
-            .min_by_key(|(_, library)| library.count.due)?;
-        let metadata_type = library.plan().get(library.count.step).copied().flatten();
+            .filter(|(_, library)| library.count.scheduled <= now)
+            .min_by_key(|(_, library)| library.count.scheduled);
+        let (id, library) = match scheduled {
+            Some(library) => library,
+            None => self
+                .by_id
+                .iter()
+                .filter(|(_, library)| library.count.requested.is_some_and(|due| due <= now))
+                .min_by_key(|(_, library)| library.count.requested)
+                .filter(|_| budget.take(now))?,
+        };
         Some(ItemsQuery {
             library: *id,
-            metadata_type,
+            metadata_type: library.plan().get(library.count.step).copied().flatten(),
             page: library.count.page,
         })
     }
 
-    /// When the next count is due.
+    /// When the next count can start.
     #[must_use]
-    pub fn next_due(&self) -> Option<Instant> {
-        self.by_id.values().map(|library| library.count.due).min()
+    pub fn next_due(&self, budget: &RequestBudget) -> Option<Instant> {
+        let permit = budget.next_permit();
+        self.by_id
+            .values()
+            .map(|library| {
+                let requested = library.count.requested;
+                let requested = requested.map(|due| permit.map_or(due, |permit| due.max(permit)));
+                requested.map_or(library.count.scheduled, |due| {
+                    due.min(library.count.scheduled)
+                })
+            })
+            .min()
     }
 
-    /// Applies the answer to `query`. A count that fails keeps its last value.
-    pub fn take_count(
+    /// The pause between regular counts: more libraries than [`QUICK_LIBRARIES`] take longer.
+    fn recount_interval(&self) -> Duration {
+        let libraries = u32::try_from(self.by_id.len()).unwrap_or(u32::MAX);
+        RECOUNT * libraries.max(QUICK_LIBRARIES) / QUICK_LIBRARIES
+    }
+
+    /// Applies the response to `query`; true when it was the last of this count. A count that fails
+    /// keeps its last value.
+    pub fn apply_count(
         &mut self,
         query: ItemsQuery,
         result: Result<&Items, &PlexError>,
         started: Instant,
         now: Instant,
-    ) {
+    ) -> bool {
+        let interval = self.recount_interval();
         let Some(library) = self.by_id.get_mut(&query.library) else {
-            return;
+            return true;
         };
         let last_step = library.count.step + 1 >= library.plan().len();
         match result {
@@ -196,44 +242,70 @@ impl Libraries {
                 if total.is_none() && size == 0.0 && query.page == 0 {
                     // Without a total an empty page tells nothing: ask for a page of one.
                     library.count.page = 1;
-                    return;
+                    library.count.scheduled = now;
+                    return false;
                 }
                 let count = total.unwrap_or(size);
                 if count == 0.0 && !last_step {
-                    library.count.step += 1;
-                    return;
+                    library.count.next_step(now);
+                    return false;
                 }
                 library.items = Some(count);
-                library.count.finish(started, now + RECOUNT);
+                library.count.finish(started, now + interval);
             }
-            Err(error) if !last_step && is_about_the_query(error) => library.count.step += 1,
+            Err(error) if !last_step && is_about_the_query(error) => {
+                library.count.next_step(now);
+                return false;
+            }
             Err(_) => library.count.finish(started, now + RETRY),
         }
+        true
     }
 }
 
 impl Count {
+    fn new(now: Instant) -> Self {
+        Self {
+            scheduled: now,
+            requested: None,
+            step: 0,
+            page: 0,
+            counted: None,
+            changed: None,
+        }
+    }
+
+    /// A change was noticed: count again once it is quiet.
+    fn request(&mut self, now: Instant) {
+        let first = *self.changed.get_or_insert(now);
+        let due = (now + QUIET).min(first + MAX_WAIT);
+        let earliest = self.counted.map(|counted| counted + MIN_INTERVAL);
+        self.requested = Some(earliest.map_or(due, |earliest| due.max(earliest)));
+    }
+
+    fn next_step(&mut self, now: Instant) {
+        self.step += 1;
+        self.scheduled = now;
+    }
+
     /// The count that began at `started` is over. A change noticed since then is still to count.
     fn finish(&mut self, started: Instant, next: Instant) {
         self.step = 0;
         self.page = 0;
         self.counted = Some(started);
+        self.scheduled = next;
+        self.requested = None;
         if self.changed.is_some_and(|changed| changed > started) {
-            self.due = started + MIN_GAP;
+            self.requested = Some(started + MIN_INTERVAL);
         } else {
             self.changed = None;
-            self.due = next;
         }
     }
 }
 
 /// Whether another query may fare better, rather than nothing getting through just now.
 fn is_about_the_query(error: &PlexError) -> bool {
-    match error {
-        PlexError::NotFound | PlexError::TooLarge | PlexError::Decode(_) => true,
-        PlexError::Status(status) => *status != 503,
-        _ => false,
-    }
+    !error.is_unreachable() && !matches!(error, PlexError::Unauthorized | PlexError::Forbidden)
 }
 
 /// The library entries of Plex's own provider. `None` when the answer does not tell: a server that
@@ -259,7 +331,7 @@ pub fn library_directories(
         .filter_map(|directory| Some((Id::parse(directory.id.get()?)?, directory)))
         .collect();
     let starting = providers.start_state.get().is_some();
-    if content.is_empty() || (libraries.is_empty() && starting) {
+    if libraries.is_empty() && starting {
         None
     } else {
         Some(libraries)
@@ -327,7 +399,7 @@ mod tests {
             now,
         );
         for json in [
-            "{}",
+            r#"{"startState":"startingPlugins"}"#,
             r#"{"startState":"startingPlugins","MediaProvider":[{"identifier":"com.plexapp.plugins.library","Feature":[{"type":"content"}]}]}"#,
         ] {
             libraries.apply_listing(&serde_json::from_str(json).unwrap(), now);
@@ -344,9 +416,9 @@ mod tests {
         answer: impl Fn(ItemsQuery) -> Result<Items, PlexError>,
     ) -> Vec<(Option<u8>, u8)> {
         let mut asked = Vec::new();
-        while let Some(query) = libraries.next_count(now) {
+        while let Some(query) = libraries.start_count(now, &mut RequestBudget::new(now)) {
             asked.push((query.metadata_type, query.page));
-            libraries.take_count(query, answer(query).as_ref(), now, now);
+            libraries.apply_count(query, answer(query).as_ref(), now, now);
         }
         asked
     }
@@ -401,7 +473,10 @@ mod tests {
         let asked = count(&mut libraries, later, |_| Err(PlexError::Timeout));
         assert_eq!(asked.len(), 1);
         assert_eq!(only(&libraries).items, Some(0.0));
-        assert_eq!(libraries.next_due(), Some(later + RETRY));
+        assert_eq!(
+            libraries.next_due(&RequestBudget::new(later)),
+            Some(later + RETRY)
+        );
     }
 
     #[test]
@@ -413,17 +488,20 @@ mod tests {
             now,
         );
         count(&mut libraries, now, |_| Ok(items(r#"{"totalSize":1}"#)));
-        let mut at = now + MIN_GAP;
+        let mut at = now + MIN_INTERVAL;
         for _ in 0..100 {
             at += Duration::from_millis(10);
-            libraries.changed(None, at);
+            libraries.some_changed(Some(1), at);
         }
-        assert_eq!(libraries.next_due(), Some(at + QUIET));
+        assert_eq!(
+            libraries.next_due(&RequestBudget::new(now)),
+            Some(at + QUIET)
+        );
         // A scan that never rests is counted in between.
         for _ in 0..200 {
             at += Duration::from_millis(500);
-            libraries.changed(Id::parse("1"), at);
+            libraries.changed(Id::parse("1").unwrap(), at);
         }
-        assert!(libraries.next_due().unwrap() <= at);
+        assert!(libraries.next_due(&RequestBudget::new(now)).unwrap() <= at);
     }
 }

@@ -1,38 +1,47 @@
 //! Everything the exporter knows, and how events change it.
 //!
 //! Pure: no I/O, no clock, no channel. [`State::apply`] takes an event and the time, and returns
-//! what to fetch; rendering reads the state. So every behaviour can be tested by feeding events and
-//! instants.
+//! [`Actions`]: requests to send and lines to log; rendering reads the state. So every behaviour can
+//! be tested by feeding events and instants.
+//!
+//! Invariant: after [`State::tick`], [`State::next_deadline`] lies after `now`.
 //!
 //! | module | holds |
 //! |---|---|
-//! | `sessions`, `play`, `pending` | who plays what, and for how long |
-//! | `identity`, `phase`, `labels` | what tells plays apart, what they do, their label values |
-//! | `responses` | what Plex's answers change |
-//! | `classify`, `sanitize` | the label rules |
-//! | `libraries` | libraries and item counts |
-//! | `statistics` | host load and bytes sent |
-//! | `activities` | background activities |
+//! | `sessions`, `listing`, `notifications` | live sessions, and what changes them |
+//! | `play`, `play_clock`, `phase`, `identity` | one play, its time, what tells it from others |
+//! | `series`, `ended`, `pending` | series of plays, plays that ended, sessions not listed yet |
+//! | `labels`, `encoded`, `classify`, `sanitize` | label values, their text, their rules, their bounds |
+//! | `responses` | what Plex's responses change |
+//! | `libraries`, `activities` | libraries with item counts, background activities |
+//! | `statistics`, `bandwidth` | host load, bytes sent |
 //! | `exporter` | counters about the exporter itself |
-//! | `schedule` | when Plex is asked for what |
-//! | `error_log` | what is wrong, said once |
-//! | `effects` | what a change asks of the rest of the program |
+//! | `schedule`, `budget` | when Plex is asked for what, and how often at most |
+//! | `error_log` | what is wrong, logged once |
+//! | `actions` | what a change asks of the rest of the program |
 
+pub mod actions;
 pub mod activities;
+pub mod bandwidth;
+pub mod budget;
 pub mod classify;
-pub mod effects;
 pub mod encoded;
+pub mod ended;
 pub mod error_log;
 pub mod exporter;
 pub mod identity;
 pub mod labels;
 pub mod libraries;
+pub mod listing;
+mod notifications;
 pub mod pending;
 pub mod phase;
 pub mod play;
+pub mod play_clock;
 mod responses;
 pub mod sanitize;
 pub mod schedule;
+pub mod series;
 pub mod sessions;
 pub mod statistics;
 
@@ -41,24 +50,22 @@ use std::{collections::BTreeMap, time::Instant};
 use log::Level;
 
 use self::{
+    actions::{Actions, Effects},
     activities::Activities,
-    effects::{Effects, Message},
-    error_log::{ErrorLog, Subsystem},
+    bandwidth::SentBytes,
+    budget::{FEW_SESSIONS, RequestBudget},
+    error_log::ErrorLog,
     exporter::Exporter,
     libraries::Libraries,
-    schedule::Schedule,
+    schedule::{Schedule, TITLES_AT_ONCE},
     sessions::Sessions,
-    statistics::{Expiring, Load, Sent},
+    statistics::{Expiring, Load},
 };
 use crate::{
     clock::Timestamp,
     config::HiddenLabels,
     event::Event,
-    plex::{
-        error::PlexError,
-        notification::{Notification, Payload},
-        request::{Endpoint, Id, PlexRequest},
-    },
+    plex::request::{Id, PlexRequest},
 };
 
 /// What `/` says about the server.
@@ -73,18 +80,29 @@ pub struct Server {
     pub plex_pass: bool,
 }
 
+/// What went beyond a limit and was ignored, by kind.
+pub const DROPPED_KINDS: [&str; 7] = [
+    "sessions",
+    "libraries",
+    "activities",
+    "entries",
+    "plays",
+    "series",
+    "log",
+];
+
 /// The state.
 #[derive(Debug)]
 #[expect(
     clippy::struct_excessive_bools,
-    reason = "independent values, not a state machine"
+    reason = "independent facts, not a state machine"
 )]
 pub struct State {
     /// The server, once it has answered.
     pub server: Option<Server>,
     /// Whether the last poll of Plex succeeded.
     pub up: bool,
-    /// Whether the notification socket stands.
+    /// Whether the notification socket is connected.
     pub socket_up: bool,
     /// Video transcodes running.
     pub active_transcodes: Expiring<Option<f64>>,
@@ -96,28 +114,32 @@ pub struct State {
     pub starts: BTreeMap<Option<Id>, u64>,
     /// The host's load.
     pub load: Expiring<Load>,
-    /// Bytes sent, while Plex supplies them.
-    pub sent: Expiring<()>,
-    sent_bytes: Sent,
-    /// Bytes sent, by estimate.
-    pub estimated_bytes: f64,
+    /// Whether Plex supplies bytes sent.
+    sent: Expiring<()>,
+    sent_bytes: SentBytes,
     /// Background activities.
     pub activities: Activities,
     /// Counters about the exporter.
     pub exporter: Exporter,
+    dropped_entries: u64,
+    /// What was dropped when limits were last looked at, so that each is logged once.
+    dropped_logged: [bool; DROPPED_KINDS.len()],
     schedule: Schedule,
+    budget: RequestBudget,
     counting_items: bool,
     titles_in_flight: Vec<Id>,
     error_log: ErrorLog,
-    messages: Vec<Message>,
     connected_before: bool,
-    started: Instant,
+    hide: HiddenLabels,
+    /// Responses to requests from before this moment are another server's.
+    begun: Instant,
 }
 
 impl State {
     /// The state at the start: nothing is known.
     #[must_use]
     pub fn new(hide: HiddenLabels, now: Timestamp) -> Self {
+        let now = now.monotonic;
         Self {
             server: None,
             up: false,
@@ -128,18 +150,31 @@ impl State {
             starts: BTreeMap::new(),
             load: Expiring::default(),
             sent: Expiring::default(),
-            sent_bytes: Sent::since(now.unix_seconds),
-            estimated_bytes: 0.0,
+            sent_bytes: SentBytes::default(),
             activities: Activities::default(),
             exporter: Exporter::default(),
-            schedule: Schedule::starting(now.monotonic),
+            dropped_entries: 0,
+            dropped_logged: [false; DROPPED_KINDS.len()],
+            schedule: Schedule::starting(now),
+            budget: RequestBudget::new(now),
             counting_items: false,
             titles_in_flight: Vec::new(),
             error_log: ErrorLog::default(),
-            messages: Vec::new(),
             connected_before: false,
-            started: now.monotonic,
+            hide,
+            begun: now,
         }
+    }
+
+    /// Another server answers: everything about the first is forgotten. What the exporter counts
+    /// about itself goes on.
+    fn begin_again(&mut self, now: Timestamp) {
+        let old = std::mem::replace(self, Self::new(self.hide, now));
+        self.socket_up = old.socket_up;
+        self.connected_before = old.connected_before;
+        self.exporter = old.exporter;
+        self.error_log = old.error_log;
+        self.budget = old.budget;
     }
 
     /// Bytes sent within the server's network and beyond it, while Plex supplies them.
@@ -150,236 +185,215 @@ impl State {
             .map(|()| (self.sent_bytes.lan, self.sent_bytes.wan))
     }
 
-    /// Takes the lines to log.
-    pub fn take_messages(&mut self) -> Vec<Message> {
-        std::mem::take(&mut self.messages)
+    /// What went beyond a limit, in the order of [`DROPPED_KINDS`]. Log lines are dropped outside
+    /// of the state.
+    #[must_use]
+    pub fn dropped(&self) -> [u64; DROPPED_KINDS.len()] {
+        [
+            self.sessions.dropped_sessions,
+            self.libraries.dropped,
+            self.activities.dropped,
+            self.dropped_entries + self.sent_bytes.dropped,
+            self.sessions.dropped_plays,
+            0,
+            0,
+        ]
     }
 
-    /// Applies an event; returns what to fetch.
-    pub fn apply(&mut self, event: Event, now: Timestamp) -> Vec<PlexRequest> {
+    /// Applies an event.
+    #[must_use = "the requests are in flight from now on"]
+    pub fn apply(&mut self, event: Event, now: Timestamp) -> Actions {
         let mut effects = Effects::default();
         match event {
-            Event::Completed(fetched) => self.fetched(fetched, now, &mut effects),
+            Event::Completed(completed) => self.completed(completed, now, &mut effects),
             Event::SocketUp => self.socket_up(now, &mut effects),
             Event::SocketDown(error) => self.socket_down(&error, now, &mut effects),
             Event::Notification(notification) => {
-                self.notified(notification, now.monotonic, &mut effects);
+                self.on_notification(notification, now.monotonic, &mut effects);
             }
         }
-        self.finish(effects, now)
+        self.finish(effects, now.monotonic)
     }
 
-    /// Does what time alone brings about; returns what to fetch.
-    pub fn tick(&mut self, now: Timestamp) -> Vec<PlexRequest> {
-        self.finish(Effects::default(), now)
+    /// Does what time alone brings about.
+    #[must_use = "the requests are in flight from now on"]
+    pub fn tick(&mut self, now: Timestamp) -> Actions {
+        self.finish(Effects::default(), now.monotonic)
     }
 
-    fn finish(&mut self, mut effects: Effects, now: Timestamp) -> Vec<PlexRequest> {
-        self.sessions.expire(now.monotonic, &mut effects);
-        let libraries = &self.libraries;
+    fn finish(&mut self, mut effects: Effects, now: Instant) -> Actions {
+        self.sessions.expire(now, &mut effects);
         self.sessions
-            .count_starts(|id| libraries.get(id).is_some(), &mut effects);
-        for library in effects.starts {
+            .update_labels(&self.libraries, now, &mut effects);
+        for library in effects.starts.drain(..) {
             *self.starts.entry(library).or_default() += 1;
         }
-        self.estimated_bytes += effects.estimated_bytes;
         if let Some(moment) = effects.sessions_at {
-            // At the start, sessions wait for the libraries, for a while.
-            let first = self.schedule.sessions.last_completed.is_none() && !self.libraries.known;
-            let earliest = if first {
-                self.started + schedule::SESSIONS_WAIT
-            } else {
-                moment
-            };
-            self.schedule.sessions.request(moment.max(earliest));
+            self.schedule.sessions.request(moment);
         }
-        self.messages.append(&mut effects.messages);
-        self.due(now.monotonic)
+        if effects.refresh_sessions {
+            let listed = self.schedule.sessions.last_completed;
+            let moment = listed.map_or(now, |listed| listed + schedule::SESSIONS_REFRESH);
+            self.schedule.sessions.request(moment.max(now));
+        }
+        if let Some(since) = self.sessions.library_awaited_since() {
+            // Ask for the list at once, and then now and then.
+            let listed = self.schedule.providers.last_completed;
+            let moment = listed
+                .filter(|listed| since <= *listed)
+                .map_or(now, |listed| listed + schedule::PROVIDERS_AWAITED);
+            self.schedule.providers.request(moment);
+        }
+        self.log_dropped(&mut effects);
+        self.budget.set_sessions(self.sessions.live().len(), now);
+        Actions {
+            requests: self.due(now),
+            log_lines: effects.log_lines,
+        }
     }
 
-    /// Brings everything a scrape shows up to `now`: the clocks of the plays, and label texts.
-    pub fn prepare_scrape(&mut self, now: Timestamp) {
-        self.estimated_bytes += self.sessions.accrue(now.monotonic);
-        let libraries = &self.libraries;
-        let mut relabelled = false;
-        for play in self
-            .sessions
-            .all_mut()
-            .filter(|play| play.encoded.is_none())
+    fn log_dropped(&mut self, effects: &mut Effects) {
+        let dropped = self.dropped();
+        for ((kind, count), logged) in DROPPED_KINDS
+            .iter()
+            .zip(dropped)
+            .zip(&mut self.dropped_logged)
         {
-            let library = play.library.and_then(|id| Some((id, libraries.get(id)?)));
-            play.encoded = Some(encoded::EncodedLabels::of(play, library));
-            relabelled = true;
+            if count > 0 && !std::mem::replace(logged, true) {
+                effects.log(
+                    Level::Warn,
+                    format!(
+                        "limits: too many {kind}, the rest is ignored; \
+                         plex_exporter_dropped_total counts them"
+                    ),
+                );
+            }
         }
-        if relabelled {
-            self.sessions.drop_duplicates();
-        }
+    }
+
+    /// Brings everything a scrape shows up to `now`.
+    pub fn prepare_scrape(&mut self, now: Timestamp) {
+        self.sessions.accrue(now.monotonic);
+    }
+
+    /// Whether it makes sense to ask for more than `/`: until that was answered once, everything is
+    /// tried; after that, only while Plex is up.
+    fn plex_may_answer(&self) -> bool {
+        self.up || self.schedule.server.last_completed.is_none()
     }
 
     fn due(&mut self, now: Instant) -> Vec<PlexRequest> {
-        let mut fetches = Vec::new();
-        if self.schedule.server.start_if_due(now) {
-            fetches.push(PlexRequest::Server);
+        let mut requests = Vec::new();
+        let budget = &mut self.budget;
+        if self.schedule.server.start_if_due(now, budget) {
+            requests.push(PlexRequest::Server);
         }
         if let Some(silence) = self.next_silence_check()
             && silence <= now
         {
             self.schedule.sessions.request(now);
         }
-        if self.schedule.sessions.start_if_due(now) {
-            fetches.push(PlexRequest::Sessions);
+        let budget = &mut self.budget;
+        if self.schedule.sessions.start_if_due(now, budget) {
+            requests.push(PlexRequest::Sessions);
         }
-        // Until `/` has answered once, everything is tried; after that, only while Plex is up.
-        if self.up || self.server.is_none() {
-            for (slot, fetch) in self.schedule.waiting_for_plex() {
-                if slot.start_if_due(now) {
-                    fetches.push(fetch);
+        if self.plex_may_answer() {
+            let budget = &mut self.budget;
+            for (slot, request) in self.schedule.while_plex_answers() {
+                if slot.start_if_due(now, budget) {
+                    requests.push(request);
                 }
             }
         }
         if self.up {
             if !self.counting_items
-                && let Some(query) = self.libraries.next_count(now)
+                && let Some(query) = self.libraries.start_count(now, &mut self.budget)
             {
                 self.counting_items = true;
-                fetches.push(PlexRequest::Items(query));
+                requests.push(PlexRequest::Items(query));
             }
-            self.due_titles(now, &mut fetches);
+            self.start_titles(now, &mut requests);
         }
-        fetches
+        requests
     }
 
-    fn due_titles(&mut self, now: Instant, fetches: &mut Vec<PlexRequest>) {
-        while self.titles_in_flight.len() < schedule::TITLES_AT_ONCE {
-            let wanted = self.sessions.wanted_titles().find(|(id, after)| {
-                !self.titles_in_flight.contains(id) && after.is_none_or(|after| after <= now)
-            });
-            let Some((id, _)) = wanted else { break };
+    fn start_titles(&mut self, now: Instant, requests: &mut Vec<PlexRequest>) {
+        while let Some((id, due)) = self.next_title()
+            && due <= now
+        {
+            if self.titles_need_permits() && !self.budget.take(now) {
+                return;
+            }
             self.titles_in_flight.push(id);
-            fetches.push(PlexRequest::Metadata(id));
+            requests.push(PlexRequest::Metadata(id));
         }
     }
 
-    /// When a silent client is to be looked after; only notifications can be missed.
+    /// A crowd of sessions has as many titles; the limit on requests is for up to ten.
+    fn titles_need_permits(&self) -> bool {
+        self.sessions.live().len() <= FEW_SESSIONS as usize
+    }
+
+    /// The title to request next, and when.
+    fn next_title(&self) -> Option<(Id, Instant)> {
+        if self.titles_in_flight.len() >= TITLES_AT_ONCE {
+            return None;
+        }
+        let (id, due) = self
+            .sessions
+            .wanted_titles()
+            .filter(|(id, _)| !self.titles_in_flight.contains(id))
+            .min_by_key(|(_, after)| *after)?;
+        let permit = self
+            .budget
+            .next_permit()
+            .filter(|_| self.titles_need_permits());
+        Some((id, permit.map_or(due, |permit| due.max(permit))))
+    }
+
+    /// When a silent client causes a listing; only notifications can be missed.
     fn next_silence_check(&self) -> Option<Instant> {
+        let slot = &self.schedule.sessions;
         let silence = self
             .sessions
             .next_silence_check()
             .filter(|_| self.socket_up)?;
-        let gap = self
-            .schedule
-            .sessions
+        let earliest = slot
             .last_completed
             .map(|completed| completed + schedule::SILENCE_MIN_INTERVAL);
-        Some(gap.map_or(silence, |gap| silence.max(gap)))
+        let due = earliest.map_or(silence, |earliest| silence.max(earliest));
+        // In flight, or requested already: nothing to do before that is over.
+        let pending = slot.due(&self.budget).is_none() || slot.is_requested();
+        (!pending).then_some(due)
     }
 
     /// When [`Self::tick`] next has something to do.
     #[must_use]
     pub fn next_deadline(&self) -> Option<Instant> {
-        let schedule = &self.schedule;
-        let waiting = self.up || self.server.is_none();
+        let (schedule, budget) = (&self.schedule, &self.budget);
         let slots = [
-            schedule.server.due(),
-            schedule.sessions.due(),
-            self.next_silence_check()
-                .filter(|_| schedule.sessions.due().is_some()),
-            self.sessions.next_expiry(),
-            schedule.providers.due().filter(|_| waiting),
-            schedule.resources.due().filter(|_| waiting),
-            schedule.bandwidth.due().filter(|_| waiting),
-            schedule.activities.due().filter(|_| waiting),
-            self.libraries
-                .next_due()
-                .filter(|_| self.up && !self.counting_items),
-            self.sessions
-                .wanted_titles()
-                .filter_map(|(_, after)| after)
-                .min()
-                .filter(|_| self.up),
+            &schedule.providers,
+            &schedule.resources,
+            &schedule.bandwidth,
+            &schedule.activities,
         ];
-        slots.into_iter().flatten().min()
-    }
-
-    fn socket_up(&mut self, now: Timestamp, effects: &mut Effects) {
-        self.exporter
-            .count(Endpoint::Notifications, 1, None, now.unix_seconds);
-        self.error_log.record(Subsystem::Socket, None, effects);
-        effects.log(Level::Info, "connected to Plex's notifications");
-        if self.connected_before {
-            self.exporter.reconnects += 1;
-        }
-        self.connected_before = true;
-        self.socket_up = true;
-        self.sessions.reconnected();
-        // Nothing is replayed: what happened meanwhile is in the listings.
-        effects.request_sessions(now.monotonic);
-        self.schedule.activities.request(now.monotonic);
-    }
-
-    fn socket_down(&mut self, error: &PlexError, now: Timestamp, effects: &mut Effects) {
-        let requests = u8::from(!self.socket_up);
-        self.exporter.count(
-            Endpoint::Notifications,
-            requests,
-            Some(error),
-            now.unix_seconds,
-        );
-        self.error_log
-            .record(Subsystem::Socket, Some(error), effects);
-        if self.socket_up {
-            self.socket_up = false;
-            self.sessions.reconnected();
-            effects.request_sessions(now.monotonic);
-            // It may be Plex that fell.
-            self.schedule.server.request(now.monotonic);
-        }
-    }
-
-    fn notified(&mut self, notification: Notification, now: Instant, effects: &mut Effects) {
-        self.exporter.count_notification(notification.kind);
-        match notification.payload {
-            Payload::Playing(playing) => {
-                for news in &playing {
-                    self.sessions.on_notification(news, now, effects);
-                }
-            }
-            Payload::Transcode(event, transcodes) => {
-                for transcode in transcodes {
-                    self.sessions
-                        .on_transcode_notification(event, transcode, now, effects);
-                }
-            }
-            Payload::Activity(changes) => {
-                for change in &changes {
-                    if self.activities.on_notification(change) {
-                        let context = change
-                            .activity()
-                            .and_then(|activity| activity.context.get());
-                        let library = context.and_then(|c| c.library_section_id.get());
-                        self.library_changed(library.and_then(Id::parse), now);
-                    }
-                }
-            }
-            Payload::LibraryChanged(libraries) => {
-                for library in libraries {
-                    self.library_changed(library, now);
-                }
-            }
-            Payload::Nothing => {}
-        }
-    }
-
-    fn library_changed(&mut self, library: Option<Id>, now: Instant) {
-        // A library that is not known yet is as good as any: the list will tell.
-        let known = library.filter(|id| self.libraries.get(*id).is_some());
-        self.libraries.changed(known, now);
-        // Names, sizes and durations are in the list.
-        let providers = &mut self.schedule.providers;
-        let gap = providers
-            .last_completed
-            .map(|completed| completed + schedule::PROVIDERS_GAP);
-        let soon = now + schedule::PROVIDERS_CHANGED;
-        providers.request(gap.map_or(soon, |gap| soon.max(gap)));
+        let while_plex_answers = slots
+            .into_iter()
+            .filter(|_| self.plex_may_answer())
+            .map(|slot| slot.due(budget));
+        [
+            schedule.server.due(budget),
+            schedule.sessions.due(budget),
+            self.next_silence_check(),
+            self.sessions.next_expiry(),
+            self.libraries
+                .next_due(budget)
+                .filter(|_| self.up && !self.counting_items),
+            self.next_title().map(|(_, due)| due).filter(|_| self.up),
+        ]
+        .into_iter()
+        .chain(while_plex_answers)
+        .flatten()
+        .min()
     }
 }

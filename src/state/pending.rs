@@ -1,44 +1,73 @@
-//! Sessions that notifications have pending and no listing has shown yet.
+//! Sessions and items that notifications have named and no listing has shown yet.
 //!
 //! The first notification of a session may come before Plex lists it: that is normal, and no reason
-//! to mark_lost when it began.
+//! to lose when it began. The same goes for the next item under a known key: it began when it was
+//! first heard of, however late the listing comes.
 
 use std::{
-    collections::HashMap,
+    collections::BTreeMap,
     time::{Duration, Instant},
 };
 
 use super::{
-    effects::Effects,
+    actions::Effects,
     phase::{Observed, Phase},
-    sessions::{DEBOUNCE, SILENT_AFTER},
 };
 use crate::plex::request::Id;
 
-/// A session that is not listed is looked for again after so long, twice so long, and so on …
-const RETRY: Duration = Duration::from_secs(1);
-/// … so often; then only the regular fetches can find it.
-const RETRIES: u32 = 4;
-/// After so long an entry is forgotten.
+/// A session that is not listed is looked for again after these pauses; then only the regular
+/// listings can find it.
+const RETRIES: [Duration; 5] = [
+    Duration::from_millis(300),
+    Duration::from_secs(1),
+    Duration::from_secs(2),
+    Duration::from_secs(4),
+    Duration::from_secs(8),
+];
+/// A pending session is forgotten after this time.
 const KEEP: Duration = Duration::from_mins(4);
-/// So many are remembered; a real server has a handful.
-const MAX: usize = 256;
+/// At most this many keys are remembered; a real server has a handful.
+const MAX_KEYS: usize = 256;
+/// Items in a row under one key, for listings that take longer than a track.
+const MAX_ITEMS: usize = 8;
+/// What was observed longer ago than this says nothing about what is listed now.
+const STALE: Duration = Duration::from_secs(24);
+
+#[derive(Debug)]
+struct PendingItem {
+    item: Option<Id>,
+    observed: Observed,
+}
 
 #[derive(Debug)]
 struct PendingSession {
     first: Instant,
-    item: Option<Id>,
-    observed: Observed,
-    looked_for: u32,
+    retries: usize,
+    /// In the order of their first notifications.
+    items: Vec<PendingItem>,
 }
 
-/// The pending sessions, by key.
+/// What was observed of a session before it was listed.
+#[derive(Debug, Clone, Copy)]
+pub struct Found {
+    /// The notifications about it.
+    pub observed: Observed,
+    /// When the next item under its key was first heard of.
+    pub superseded: Option<Instant>,
+}
+
+/// What is pending.
 #[derive(Debug, Default)]
-pub struct Pending(HashMap<Box<str>, PendingSession>);
+pub struct Pending {
+    /// Sessions, by key.
+    sessions: BTreeMap<Box<str>, PendingSession>,
+    /// Transcodes that no listed session carries, how often each was a reason for a listing, and
+    /// when it was named last.
+    transcodes: BTreeMap<Box<str>, (u8, Instant)>,
+}
 
 impl Pending {
-    /// Takes a notification about a session that is not listed; true when it is news, and worth a
-    /// fetch.
+    /// Takes a notification about an item that is not listed; true when it is new.
     pub fn on_notification(
         &mut self,
         key: &str,
@@ -46,65 +75,165 @@ impl Pending {
         phase: Option<Phase>,
         now: Instant,
     ) -> bool {
-        let mut news = !self.0.contains_key(key);
-        if news && self.0.len() >= MAX {
+        if !self.sessions.contains_key(key) && self.sessions.len() >= MAX_KEYS {
             return false;
         }
-        let entry = self.0.entry(key.into()).or_insert_with(|| PendingSession {
-            first: now,
-            item,
-            observed: Observed::new(now),
-            looked_for: 0,
-        });
-        if entry.item != item {
-            // Another item under the same key: what was observed was not about this one.
-            entry.item = item;
-            entry.observed = Observed::new(now);
-            news = true;
+        let session = self
+            .sessions
+            .entry(key.into())
+            .or_insert_with(|| PendingSession {
+                first: now,
+                retries: 0,
+                items: Vec::new(),
+            });
+        let new = session.items.last().is_none_or(|last| last.item != item);
+        if new {
+            if session.items.len() >= MAX_ITEMS {
+                session.items.remove(0);
+            }
+            session.first = now;
+            session.retries = 0;
+            session.items.push(PendingItem {
+                item,
+                observed: Observed::new(now),
+            });
         }
-        if let Some(phase) = phase {
-            entry.observed.on_notification(phase, now);
+        if let (Some(phase), Some(last)) = (phase, session.items.last_mut()) {
+            last.observed.on_notification(phase, now);
         }
-        news
+        new
     }
 
-    /// Whether `item` is pending under `key`.
+    /// Whether a listing is awaited that shows another session or item under `key`.
     #[must_use]
-    pub fn contains(&self, key: &str, item: Option<Id>) -> bool {
-        self.0.get(key).is_some_and(|entry| entry.item == item)
+    pub fn contains(&self, key: &str) -> bool {
+        self.sessions.contains_key(key)
     }
 
-    /// The session is listed as playing `listed`, in an answer asked for at `started`: what was observed
-    /// of it before.
-    pub fn take(&mut self, key: &str, listed: Option<Id>, started: Instant) -> Option<Observed> {
-        let PendingSession { item, observed, .. } = self.0.remove(key)?;
-        // MaybeObject that went silent since tells nothing about what plays under this key now, and neither
-        // does one about another item.
-        let recent = started < observed.last + 2 * SILENT_AFTER;
-        let same = item.is_none() || listed.is_none() || item == listed;
-        (recent && same).then_some(observed)
+    /// The item that is pending under `key`.
+    #[must_use]
+    pub fn next_item(&self, key: &str) -> Option<Id> {
+        self.sessions.get(key)?.items.first()?.item
     }
 
-    /// The session is over, or listed as it was pending.
-    pub fn forget(&mut self, key: &str) {
-        self.0.remove(key);
+    /// The session is listed as playing `listed`, in a response requested at `started`: what was
+    /// observed of it. What came before that item is over; what came after it stays pending.
+    pub fn take(&mut self, key: &str, listed: Option<Id>, started: Instant) -> Option<Found> {
+        let session = self.sessions.get_mut(key)?;
+        let same = |pending: &PendingItem| {
+            pending.item.is_none() || listed.is_none() || pending.item == listed
+        };
+        let index = session.items.iter().rposition(same)?;
+        let found = session.items.drain(..=index).next_back();
+        let superseded = session.items.first().map(|next| next.observed.first);
+        if session.items.is_empty() {
+            self.sessions.remove(key);
+        }
+        let observed = found?.observed;
+        (started < observed.last + STALE).then_some(Found {
+            observed,
+            superseded,
+        })
     }
 
-    /// Keys begin anew.
-    pub fn clear(&mut self) {
-        self.0.clear();
-    }
-
-    /// A listing asked for at `started` has come, and does not have those that are left.
-    pub fn recheck(&mut self, started: Instant, now: Instant, effects: &mut Effects) {
-        self.0.retain(|_, entry| now < entry.first + KEEP);
-        for entry in self.0.values_mut() {
-            if entry.first >= started {
-                effects.request_sessions(now + DEBOUNCE);
-            } else if entry.looked_for < RETRIES {
-                entry.looked_for += 1;
-                effects.request_sessions(now + RETRY * entry.looked_for);
+    /// `item` under `key` stopped; without an item, whatever was pending there.
+    pub fn forget(&mut self, key: &str, item: Option<Id>) {
+        if let Some(session) = self.sessions.get_mut(key) {
+            session
+                .items
+                .retain(|pending| item.is_some() && pending.item.is_some() && pending.item != item);
+            if session.items.is_empty() {
+                self.sessions.remove(key);
             }
         }
+    }
+
+    /// Takes a notification about a transcode that no session carries; true when it is a reason for
+    /// a listing. A download sends one every few seconds, so it is only a few times.
+    pub fn on_transcode(&mut self, id: &str, now: Instant) -> bool {
+        const MAX_LISTINGS: u8 = 3;
+        self.transcodes.retain(|_, (_, last)| now < *last + KEEP);
+        if !self.transcodes.contains_key(id) && self.transcodes.len() >= MAX_KEYS {
+            return false;
+        }
+        let (listings, last) = self.transcodes.entry(id.into()).or_insert((0, now));
+        *last = now;
+        let new = *listings < MAX_LISTINGS;
+        *listings += u8::from(new);
+        new
+    }
+
+    /// Session keys start again: nothing observed so far belongs to a key.
+    pub fn clear(&mut self) {
+        self.sessions.clear();
+    }
+
+    /// A listing requested at `started` has come, and does not show those that are left.
+    pub fn recheck(&mut self, started: Instant, now: Instant, effects: &mut Effects) {
+        self.sessions
+            .retain(|_, session| now < session.first + KEEP);
+        for session in self.sessions.values_mut() {
+            if session.first >= started {
+                effects.request_sessions(now);
+            } else if let Some(pause) = RETRIES.get(session.retries) {
+                session.retries += 1;
+                effects.request_sessions(now + *pause);
+            }
+        }
+    }
+
+    /// How many keys are pending.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.sessions.len()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn id(number: u64) -> Option<Id> {
+        Id::parse(&number.to_string())
+    }
+
+    #[test]
+    fn items_in_a_row_keep_their_own_times_until_they_are_listed() {
+        let start = Instant::now();
+        let at = |seconds| start + Duration::from_secs(seconds);
+        let mut pending = Pending::default();
+        for (item, second) in [(1, 0), (2, 9), (3, 18)] {
+            assert!(pending.on_notification("7", id(item), Some(Phase::Playing), at(second)));
+        }
+        assert!(!pending.on_notification("7", id(3), Some(Phase::Playing), at(19)));
+        let found = pending.take("7", id(2), at(10)).unwrap();
+        assert_eq!(found.observed.first, at(9));
+        assert_eq!(found.superseded, Some(at(18)));
+        let found = pending.take("7", id(3), at(20)).unwrap();
+        assert_eq!((found.observed.first, found.superseded), (at(18), None));
+        assert_eq!(pending.len(), 0);
+    }
+
+    #[test]
+    fn a_stop_concerns_only_the_item_it_names() {
+        let now = Instant::now();
+        let mut pending = Pending::default();
+        pending.on_notification("7", id(2), Some(Phase::Playing), now);
+        pending.forget("7", id(1));
+        assert!(pending.contains("7"));
+        pending.forget("7", id(2));
+        assert!(!pending.contains("7"));
+        pending.on_notification("7", id(2), Some(Phase::Playing), now);
+        pending.forget("7", None);
+        assert!(!pending.contains("7"));
+    }
+
+    #[test]
+    fn another_listed_item_leaves_what_is_pending_pending() {
+        let now = Instant::now();
+        let mut pending = Pending::default();
+        pending.on_notification("7", id(2), Some(Phase::Playing), now);
+        assert!(pending.take("7", id(1), now).is_none());
+        assert!(pending.contains("7"));
     }
 }

@@ -1,15 +1,15 @@
-//! What a session does, and what was observed of that before it was listed.
+//! What a session does, and what notifications said of that before it was listed.
 
 use std::time::{Duration, Instant};
 
 /// What a live session does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Phase {
-    /// The picture moves.
+    /// It moves on.
     Playing,
-    /// It stands still because the user wants it to.
+    /// The user paused it.
     Paused,
-    /// It stands still because data is missing.
+    /// It waits for data.
     Buffering,
 }
 
@@ -42,17 +42,23 @@ impl Phase {
     }
 }
 
-/// What notifications told about a session before it was listed.
+/// What notifications said about a session before it was listed.
 #[derive(Debug, Clone, Copy)]
 pub struct Observed {
+    /// When the first of them came: the session began then.
+    pub first: Instant,
     /// The phase it is in, once a notification named one.
     pub phase: Option<Phase>,
-    /// In this phase since then; what came before is in `played`.
-    pub since: Instant,
-    /// When it was last observed of.
+    /// In this phase since then; what came before is in `played` and `buffered`.
+    since: Instant,
+    /// When the last of them came.
     pub last: Instant,
-    /// Time played before the phase it is in.
+    /// Time played before the present phase.
     pub played: Duration,
+    /// Time spent buffering before the present phase.
+    pub buffered: Duration,
+    /// It went from playing to buffering.
+    pub interrupted: bool,
 }
 
 impl Observed {
@@ -60,22 +66,34 @@ impl Observed {
     #[must_use]
     pub fn new(now: Instant) -> Self {
         Self {
+            first: now,
             phase: None,
             since: now,
             last: now,
             played: Duration::ZERO,
+            buffered: Duration::ZERO,
+            interrupted: false,
         }
     }
 
     /// A notification says that it is in `phase`.
     pub fn on_notification(&mut self, phase: Phase, now: Instant) {
         if self.phase != Some(phase) {
-            if self.phase == Some(Phase::Playing) {
-                self.played += now.saturating_duration_since(self.since);
-            }
+            self.close(now);
+            self.interrupted |= self.phase == Some(Phase::Playing) && phase == Phase::Buffering;
             self.phase = Some(phase);
-            self.since = now;
         }
         self.last = now;
+    }
+
+    /// Books the present phase up to `now`.
+    pub fn close(&mut self, now: Instant) {
+        let time = now.saturating_duration_since(self.since);
+        match self.phase {
+            Some(Phase::Playing) => self.played += time,
+            Some(Phase::Buffering) => self.buffered += time,
+            Some(Phase::Paused) | None => {}
+        }
+        self.since = self.since.max(now);
     }
 }

@@ -1,4 +1,4 @@
-//! MaybeObject play: a session, from the first time it is seen until its series are removed.
+//! One play: a session, from its first listing until its series is forgotten.
 
 use std::time::{Duration, Instant};
 
@@ -6,9 +6,12 @@ use super::{
     classify,
     encoded::EncodedLabels,
     identity::Identity,
-    labels::LabelValues,
+    labels::{LabelValues, UNKNOWN_LIBRARY},
+    libraries::Libraries,
     phase::{Observed, Phase},
-    sanitize::normalize_resolution,
+    play_clock::{Credit, PlayClock},
+    sanitize::{normalize_resolution, plausible_kbps},
+    series::SeriesId,
 };
 use crate::{
     config::HiddenLabels,
@@ -18,74 +21,99 @@ use crate::{
     },
 };
 
-/// What a scrape shows may run ahead of the last moment a session was known to play by so much.
-///
-/// Clients report every 10 s, so in between the clock runs on; but when a client vanishes without
-/// a word, at most this much too much was shown.
-pub const LEAD: Duration = Duration::from_secs(13);
+/// A position this far before the last one is a new start, and no inaccuracy.
+const REWIND: f64 = 5_000.0;
+/// A notification keeps naming another item than the listing for this long: then it is the same
+/// item by another number.
+const ALIAS_AFTER: Duration = Duration::from_secs(3);
 
-/// How far the fetch of the title's metadata is.
+/// A play waits for its library this long; then it is `unknown`.
+pub const LIBRARY_WAIT: Duration = Duration::from_mins(1);
+
+/// How far the request for the title's metadata is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Title {
-    /// Nothing to fetch: no rating key.
+    /// Nothing to request: no rating key.
     None,
-    /// Wanted or on its way.
+    /// Wanted or in flight.
     Wanted {
         /// Failed attempts so far.
-        failures: u8,
-        /// Not to be tried before this moment.
-        after: Option<Instant>,
+        failures: u32,
+        /// Not to be requested before this moment.
+        after: Instant,
     },
     /// Arrived, or given up.
-    Settled,
+    Done,
+}
+
+/// Why a play is over.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum EndReason {
+    /// A `stopped` notification.
+    Stopped,
+    /// Another item plays under its key.
+    Replaced,
+    /// It is listed no longer.
+    Unlisted,
+    /// An outage: it may go on afterwards.
+    Orphaned,
 }
 
 /// How a play ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct End {
-    /// When it was found out: series stay for a while after this.
+    /// When: its series stays for a while after this.
     pub at: Instant,
-    /// By a `stopped` notification, rather than by being listed no longer.
-    pub told: bool,
+    /// Why.
+    pub reason: EndReason,
+    /// When it was last listed although it had ended.
+    pub listed: Instant,
 }
 
-/// What a fetch was asked for about a play.
-#[derive(Debug, Default)]
-pub struct AskedAbout {
-    /// Another item under its key.
-    pub item: Option<Id>,
-    /// A transcode that it does not carry.
-    pub transcode: Option<Box<str>>,
+/// The library a play belongs to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PlayLibrary {
+    /// None, or none that Plex lists.
+    Unknown,
+    /// One that is not in the list yet, since then.
+    Awaited(Id, Instant),
+    /// One in the list.
+    Known(Id),
 }
 
-/// MaybeObject play.
+/// One play.
 #[derive(Debug)]
 pub struct Play {
     /// Plex's `sessionKey`.
     pub session: Box<str>,
-    identity: Identity,
+    /// What tells it from other plays.
+    pub identity: Identity,
     /// Label values.
     pub labels: LabelValues,
-    /// What it does; as it was last, once it has ended.
-    pub phase: Phase,
+    /// Its label sets as text; built anew after a value changed.
+    pub encoded: Option<EncodedLabels>,
+    /// Its series, from the moment its labels are complete.
+    pub series: Option<SeriesId>,
+    /// How long it has been playing.
+    pub clock: PlayClock,
+    /// Time played so far.
+    pub played: Duration,
     /// Set once it is over.
     pub end: Option<End>,
     /// Whether it was ever seen playing: only then it has series of plays.
     pub has_played: bool,
-    /// It began while we watched, and has not yet been counted as a start.
+    /// It began while the exporter watched, and is not counted as a start yet.
     pub start_uncounted: bool,
-    /// Time played.
-    pub played: Duration,
-    /// Up to here time is counted.
-    counted: Instant,
-    /// It was last known to be live at this moment.
-    pub known: Instant,
     /// A notification about it last came at this moment.
     notified: Option<Instant>,
-    /// The library, by id; whether it exists is for the libraries to say.
-    pub library: Option<Id>,
+    /// Where it belongs.
+    pub library: PlayLibrary,
+    /// `library`, `library_id` and `library_type`, as they were last known.
+    pub library_labels: [Box<str>; 3],
     /// The item's number.
     pub rating_key: Option<Id>,
+    /// Other numbers under which notifications name the same item.
+    aliases: Vec<Id>,
     /// How far its metadata is.
     pub title: Title,
     media_id: Box<str>,
@@ -96,40 +124,51 @@ pub struct Play {
     pub bitrate: Option<f64>,
     /// kbit/s reserved.
     pub bandwidth: Option<f64>,
-    /// Milliseconds into the item.
+    /// Milliseconds into the item, when it was last confirmed.
     pub view_offset: Option<f64>,
     /// Milliseconds of the item.
     pub duration: Option<f64>,
     /// What the transcoder does for it.
     pub transcode: Option<Box<TranscodeSession>>,
-    /// What notifications last said of it that the listing did not bear out: that is asked about
-    /// once, and not with every report.
-    pub asked_about: AskedAbout,
-    /// The connection of the socket during which it was last confirmed.
-    pub connection: u64,
-    /// The text of its labels, built when first needed and dropped when a value changes.
-    pub encoded: Option<EncodedLabels>,
+    /// Without a TranscodeSession, what the decisions of its streams say.
+    stream_decisions: Option<Box<TranscodeSession>>,
+    /// The transcode that notifications last named and no listing showed: that is requested once.
+    unlisted_transcode: Option<Box<str>>,
+    /// The number of interruptions of the connection when it was last listed.
+    pub interruptions: u64,
 }
 
 impl Play {
-    /// A play seen for the first time. `since` is when it is known to be live from.
+    /// A play seen for the first time, live since `since`.
     #[must_use]
     pub fn new(key: &str, session: &Session, since: Instant, hide: HiddenLabels) -> Self {
+        let rating_key = session.rating_key.get().and_then(Id::parse);
         let mut play = Self {
             session: key.into(),
             identity: Identity::of(session),
             labels: LabelValues::default(),
-            phase: listed_phase(session),
+            encoded: None,
+            series: None,
+            clock: PlayClock::new(listed_phase(session), since),
+            played: Duration::ZERO,
             end: None,
             has_played: false,
             start_uncounted: false,
-            played: Duration::ZERO,
-            counted: since,
-            known: since,
             notified: None,
-            library: None,
-            rating_key: session.rating_key.get().and_then(Id::parse),
-            title: Title::None,
+            library: match session.library_section_id.get().and_then(Id::parse) {
+                Some(id) => PlayLibrary::Awaited(id, since),
+                None => PlayLibrary::Unknown,
+            },
+            library_labels: UNKNOWN_LIBRARY.map(Box::from),
+            rating_key,
+            aliases: Vec::new(),
+            title: match rating_key {
+                Some(_) => Title::Wanted {
+                    failures: 0,
+                    after: since,
+                },
+                None => Title::None,
+            },
             media_id: Box::default(),
             part_decision: Box::default(),
             file_resolution: Box::default(),
@@ -139,163 +178,142 @@ impl Play {
             view_offset: None,
             duration: None,
             transcode: None,
-            asked_about: AskedAbout::default(),
-            connection: 0,
-            encoded: None,
+            stream_decisions: None,
+            unlisted_transcode: None,
+            interruptions: 0,
         };
-        if play.rating_key.is_some() {
-            play.title = Title::Wanted {
-                failures: 0,
-                after: None,
-            };
-        }
         play.apply_session(session, hide);
         play
     }
 
-    /// Whether `session`, listed under this play's key, is another play.
-    ///
-    /// `reconnected` says that the socket was down since this play was last confirmed, so that Plex
-    /// may have restarted and its keys begun anew; then a different start counts too.
-    #[must_use]
-    pub fn is_replaced_by(&self, session: &Session, started: Instant, reconnected: bool) -> bool {
-        let listed = Identity::of(session);
-        if self.identity.differs(&listed) {
-            return true;
+    /// Looks up its library, unless that is known to be none.
+    pub fn resolve_library(&mut self, libraries: &Libraries, now: Instant) {
+        let (id, since) = match self.library {
+            PlayLibrary::Unknown => return,
+            PlayLibrary::Awaited(id, since) => (id, Some(since)),
+            PlayLibrary::Known(id) => (id, None),
+        };
+        if let Some(library) = libraries.get(id) {
+            let labels = [&*library.title, &id.to_string(), &*library.kind].map(Box::from);
+            if labels != self.library_labels {
+                self.library_labels = labels;
+                self.encoded = None;
+            }
+            self.library = PlayLibrary::Known(id);
+        } else if since.is_some_and(|since| now >= since + LIBRARY_WAIT) {
+            self.library = PlayLibrary::Unknown;
         }
-        reconnected && (self.identity.differs_in_run(&listed) || self.starts_anew(session, started))
     }
 
-    /// Whether the listed position says that playing began after we last knew this play: it went
-    /// backwards, and is no further than the time that has passed since.
-    fn starts_anew(&self, session: &Session, started: Instant) -> bool {
-        const SLACK: f64 = 5_000.0;
-        let (Some(before), Some(now)) = (self.view_offset, session.view_offset.non_negative())
+    /// What it does.
+    #[must_use]
+    pub fn phase(&self) -> Phase {
+        self.clock.phase()
+    }
+
+    /// Whether the listed position says that playing began again after this play was last known:
+    /// it went backwards, and is no further than the time that has passed since.
+    #[must_use]
+    pub fn starts_again(&self, session: &Session, started: Instant) -> bool {
+        let (Some(before), Some(listed)) = (self.view_offset, session.view_offset.non_negative())
         else {
             return false;
         };
-        let passed = started.saturating_duration_since(self.known).as_secs_f64() * 1_000.0;
-        now + SLACK < before && now <= passed + SLACK
+        let passed = started.saturating_duration_since(self.clock.confirmed());
+        listed + REWIND < before && listed <= passed.as_secs_f64() * 1_000.0 + REWIND
     }
 
-    /// Counts playing time up to `until`; returns the bytes that were sent in it by estimate.
-    fn count(&mut self, until: Instant) -> f64 {
-        if self.phase != Phase::Playing || self.end.is_some() {
-            return 0.0;
-        }
-        let played = until.saturating_duration_since(self.counted);
-        self.counted = self.counted.max(until);
-        self.credit(played)
-    }
-
-    /// Adds playing time; returns the bytes that were sent in it by estimate.
-    fn credit(&mut self, played: Duration) -> f64 {
-        self.played += played;
-        // 1 kbit/s is 125 bytes a second.
-        played.as_secs_f64() * self.bitrate.unwrap_or(0.0) * 125.0
-    }
-
-    /// Counts what a scrape at `now` may show.
-    pub fn accrue(&mut self, now: Instant) -> f64 {
-        self.count(now.min(self.known + LEAD))
-    }
-
-    /// It is known to be in `phase` at `now`, and to have been in the last phase until then.
-    fn observe(&mut self, phase: Phase, now: Instant) -> f64 {
-        let bytes = self.count(now);
-        self.phase = phase;
-        self.counted = self.counted.max(now);
-        self.known = self.known.max(now);
-        self.has_played |= phase == Phase::Playing;
-        bytes
-    }
-
-    /// A notification says that it is in `phase`.
-    pub fn notify(&mut self, phase: Phase, now: Instant) -> f64 {
+    /// A notification says that it is in `phase` at `now`.
+    pub fn on_notification(&mut self, phase: Phase, now: Instant) -> Credit {
         self.notified = Some(now);
-        self.observe(phase, now)
+        self.has_played |= phase == Phase::Playing;
+        self.clock.observe(phase, now)
     }
 
-    /// Takes what notifications told before it was listed; it was begun or revived `since` then.
-    pub fn apply_observed(&mut self, observed: &Observed) -> f64 {
-        let Some(phase) = observed.phase else {
-            return 0.0;
-        };
-        self.phase = phase;
-        self.known = observed.last;
+    /// Takes what notifications said before it was listed.
+    pub fn apply_observed(&mut self, observed: &Observed) -> Credit {
         self.notified = Some(observed.last);
-        self.has_played |= phase == Phase::Playing || !observed.played.is_zero();
-        self.credit(observed.played)
+        let credit = self.clock.apply_observed(observed);
+        self.has_played |= self.phase() == Phase::Playing || !credit.played.is_zero();
+        credit
     }
 
-    /// A notification says that it stopped.
-    pub fn stop(&mut self, now: Instant) -> f64 {
-        let bytes = self.observe(self.phase, now);
+    /// It is live no longer.
+    pub fn mark_ended(&mut self, reason: EndReason, at: Instant) {
         self.end = Some(End {
-            at: now,
-            told: true,
-        });
-        bytes
-    }
-
-    /// It was found to be over: it is live no longer, and was last known to be at `self.known`.
-    pub fn mark_lost(&mut self, now: Instant) {
-        self.end = Some(End {
-            at: now,
-            told: false,
+            at,
+            reason,
+            listed: at,
         });
     }
 
-    /// Whether a notification came after `moment`, so that an answer from before it is outdated.
+    /// It is live again.
+    pub fn mark_live(&mut self) {
+        self.end = None;
+        self.notified = None;
+    }
+
+    /// Whether a notification came after `moment`, so that a response from before it is outdated.
     #[must_use]
     pub fn was_notified_after(&self, moment: Instant) -> bool {
         self.notified.is_some_and(|notified| notified > moment)
     }
 
-    /// Begins to run again after it had ended.
-    pub fn revive(&mut self, since: Instant) {
-        self.end = None;
-        self.notified = None;
-        self.counted = self.counted.max(since);
-        self.known = self.known.max(since);
-    }
-
-    /// Takes what `/status/sessions`, asked at `started`, says about it.
+    /// Takes what `/status/sessions`, requested at `started`, says about it.
     pub fn apply_listing(
         &mut self,
         session: &Session,
         started: Instant,
         hide: HiddenLabels,
-    ) -> f64 {
-        let mut bytes = 0.0;
+    ) -> Credit {
+        let mut credit = Credit::default();
+        let offset = session.view_offset.non_negative();
         if !self.was_notified_after(started) {
+            let moved = offset.zip(self.view_offset).map(|(listed, before)| {
+                Duration::try_from_secs_f64((listed - before) / 1_000.0).unwrap_or_default()
+            });
             let phase = listed_phase(session);
-            if self.phase == Phase::Playing && phase != Phase::Playing {
-                // The notification of the pause was lost: when it came is not known, so nothing
-                // after the last known moment counts.
-                self.counted = self.counted.max(started);
-            }
-            bytes = self.observe(phase, started);
+            credit = self.clock.observe_listing(phase, started, moved);
+            self.has_played |= phase == Phase::Playing;
+            self.view_offset = offset;
         }
         self.apply_session(session, hide);
-        bytes
+        credit
     }
 
     fn apply_session(&mut self, session: &Session, hide: HiddenLabels) {
         self.identity = Identity::of(session);
-        let media = session.selected_media();
-        self.bitrate = media.and_then(|media| media.bitrate.non_negative());
-        if self.first_bitrate == 0
-            && let Some(bitrate) = media.and_then(|media| media.bitrate.whole())
+        if self.rating_key.is_none()
+            && let Some(item) = session.rating_key.get().and_then(Id::parse)
         {
+            // Live TV may tell it later.
+            self.rating_key = Some(item);
+            self.title = Title::Wanted {
+                failures: 0,
+                after: self.clock.confirmed(),
+            };
+        }
+        let media = session.selected_media();
+        self.bitrate = media.and_then(classify::bitrate);
+        if self.first_bitrate == 0
+            && let Some(bitrate) = self.bitrate.filter(|bitrate| *bitrate >= 1.0)
+        {
+            #[expect(
+                clippy::cast_possible_truncation,
+                clippy::cast_sign_loss,
+                reason = "plausible bitrates are small"
+            )]
+            let bitrate = bitrate as u64;
             self.first_bitrate = bitrate;
             self.encoded = None;
         }
         self.bandwidth = session
             .session
             .get()
-            .and_then(|link| link.bandwidth.non_negative());
-        self.view_offset = session.view_offset.non_negative();
+            .and_then(|info| plausible_kbps(info.bandwidth));
+        if self.view_offset.is_none() {
+            self.view_offset = session.view_offset.non_negative();
+        }
         self.duration = session
             .duration
             .non_negative()
@@ -303,25 +321,28 @@ impl Play {
         self.media_id = media.map_or("", |media| media.id.or_empty()).into();
         let part = media.and_then(|media| media.selected_part());
         self.part_decision = part.map_or("", |part| part.decision.or_empty()).into();
-        if let Some(library) = session.library_section_id.get().and_then(Id::parse)
-            && self.library != Some(library)
-        {
-            self.library = Some(library);
-            self.encoded = None;
-        }
         let transcode = session.transcode.get();
         if !classify::same_transcode_labels(self.transcode.as_deref(), transcode) {
             self.encoded = None;
         }
         self.transcode = transcode.map(|transcode| Box::new(transcode.clone()));
+        self.stream_decisions = match transcode {
+            Some(_) => None,
+            None => part.and_then(classify::stream_decisions).map(Box::new),
+        };
         self.classify(LabelValues::of(session, hide));
     }
 
-    /// Completes `labels` by what the transcode says, and notices whether anything changed.
+    /// Completes `values` by what the transcode says, and notices whether anything changed.
     fn classify(&mut self, mut values: LabelValues) {
+        // Where the streams say what happens, a part that only claims `transcode` is not believed.
+        let part = Some(&*self.part_decision).filter(|decision| {
+            !decision.is_empty()
+                && (self.stream_decisions.is_none() || !classify::is(Some(decision), "transcode"))
+        });
         let transcode = self.transcode.as_deref();
-        let decision = Some(&*self.part_decision).filter(|decision| !decision.is_empty());
-        values.stream_type = classify::stream_type(transcode, decision).into();
+        let transcode = transcode.or(self.stream_decisions.as_deref());
+        values.stream_type = classify::stream_type(transcode, part).into();
         values.transcode_type = classify::transcode_type(transcode);
         values.subtitle_action = classify::subtitle_action(transcode).into();
         if values != self.labels {
@@ -345,37 +366,47 @@ impl Play {
 
     /// Whether `item` is known to be another than this play's.
     #[must_use]
-    pub fn is_of_another(&self, item: Option<Id>) -> bool {
-        item.is_some() && self.rating_key.is_some() && item != self.rating_key
+    pub fn is_other_item(&self, item: Option<Id>) -> bool {
+        item.is_some_and(|item| {
+            self.rating_key.is_some_and(|own| own != item) && !self.aliases.contains(&item)
+        })
     }
 
-    /// Whether a notification under this play's key, about `item`, tells that another plays there now.
-    /// If the listing does not bear that out, the same is no news again.
-    pub fn is_news_of_another(&mut self, item: Option<Id>) -> bool {
-        let news = self.is_of_another(item) && item != self.asked_about.item;
-        if news {
-            self.asked_about.item = item;
+    /// A listing requested at `started` still shows this play, although notifications named `other`
+    /// under its key. After a while that is an alias; true then.
+    pub fn accept_alias(&mut self, other: Option<Id>, started: Instant) -> bool {
+        const MAX_ALIASES: usize = 4;
+        let Some(superseded) = self.clock.superseded() else {
+            return false;
+        };
+        if started < superseded + ALIAS_AFTER {
+            return false;
         }
-        news
-    }
-
-    /// Whether a notification that names the transcode `id` tells of one that is not known of it.
-    pub fn is_news_of_transcode(&mut self, id: &str) -> bool {
-        let news = !self.owns_transcode(id) && self.asked_about.transcode.as_deref() != Some(id);
-        if news {
-            self.asked_about.transcode = Some(id.into());
+        if let Some(other) = other {
+            self.aliases.truncate(MAX_ALIASES - 1);
+            self.aliases.insert(0, other);
         }
-        news
+        self.clock.reinstate();
+        true
     }
 
-    /// Takes what a notification says about its transcode. `fresh` begins a new run of it, which
-    /// starts without hardware.
-    pub fn update_transcode(&mut self, newer: TranscodeSession, fresh: bool) {
+    /// Whether a notification names the transcode `id` that is not known of it, for the first time.
+    pub fn is_new_transcode(&mut self, id: &str) -> bool {
+        let new = !self.owns_transcode(id) && self.unlisted_transcode.as_deref() != Some(id);
+        if new {
+            self.unlisted_transcode = Some(id.into());
+        }
+        new
+    }
+
+    /// Takes what a notification says about its transcode. `restarted` begins a new run of it,
+    /// which starts without hardware.
+    pub fn update_transcode(&mut self, newer: TranscodeSession, restarted: bool) {
         let Some(transcode) = self.transcode.as_deref_mut() else {
             return;
         };
         let before = transcode.clone();
-        if fresh {
+        if restarted {
             transcode.transcode_hw_decoding = newer.transcode_hw_decoding.clone();
             transcode.transcode_hw_encoding = newer.transcode_hw_encoding.clone();
             transcode.transcode_hw_full_pipeline = newer.transcode_hw_full_pipeline;
@@ -388,8 +419,8 @@ impl Play {
     }
 
     /// Takes the library item's metadata.
-    pub fn take_title(&mut self, metadata: &Metadata) {
-        self.title = Title::Settled;
+    pub fn apply_metadata(&mut self, metadata: &Metadata) {
+        self.title = Title::Done;
         let Some(item) = metadata.items.as_slice().first() else {
             return;
         };
@@ -400,13 +431,6 @@ impl Play {
             .or_else(|| versions.first());
         if let Some(version) = version {
             self.file_resolution = normalize_resolution(version.video_resolution.or_empty()).into();
-        }
-        if self.library.is_none() {
-            let section = item
-                .library_section_id
-                .get()
-                .or(metadata.library_section_id.get());
-            self.library = section.and_then(Id::parse);
         }
         self.encoded = None;
     }
@@ -436,7 +460,7 @@ impl Play {
 }
 
 /// `Player.state`. A session that is listed without one is live, and live sessions mostly play; one
-/// in a state that nobody knows is not taken to play.
+/// in an unknown state is not taken to play.
 fn listed_phase(session: &Session) -> Phase {
     let state = session.player.get().and_then(|player| player.state.get());
     state.map_or(Phase::Playing, |state| {

@@ -1,11 +1,16 @@
-//! What Plex's answers change, endpoint by endpoint.
+//! What Plex's responses change, endpoint by endpoint.
 
 use std::time::Instant;
 
 use log::Level;
 
 use super::{
-    Server, State, effects::Effects, error_log::Subsystem, sanitize, schedule, statistics::Load,
+    Server, State,
+    actions::Effects,
+    error_log::Subject,
+    sanitize::truncate,
+    schedule,
+    statistics::{Expiring, Load},
 };
 use crate::{
     clock::Timestamp,
@@ -13,80 +18,146 @@ use crate::{
     logging::Sanitized,
     plex::{
         error::PlexError,
-        request::{Id, PlexRequest, PlexResponse},
+        lenient::Text,
+        request::{Endpoint, Id, ItemsQuery, PlexRequest, PlexResponse},
         wire,
     },
 };
 
+type Response = Result<PlexResponse, PlexError>;
+
 impl State {
-    pub(super) fn fetched(&mut self, fetched: Completed, now: Timestamp, effects: &mut Effects) {
+    pub(super) fn completed(
+        &mut self,
+        completed: Completed,
+        now: Timestamp,
+        effects: &mut Effects,
+    ) {
         let Completed {
-            fetch,
+            request,
             started,
             requests,
             result,
-        } = fetched;
-        self.exporter.count(
-            fetch.endpoint(),
-            requests,
-            result.as_ref().err(),
-            now.unix_seconds,
-        );
+        } = completed;
+        let endpoint = request.endpoint();
+        self.exporter
+            .count(endpoint, requests, result.as_ref().err(), now.unix_seconds);
+        if started < self.begun {
+            // Requested from another server than the one that answers now.
+            return;
+        }
         if let Err(error) = &result
             && (error.is_unreachable() || matches!(error, PlexError::ConnectionLost(_)))
-            && fetch != PlexRequest::Server
+            && request != PlexRequest::Server
             && self.up
         {
             // Do not wait for the regular poll to see that Plex is gone.
             self.schedule.server.request(now.monotonic);
         }
-        match fetch {
-            PlexRequest::Server => self.server_answered(&result, now, effects),
+        match request {
+            PlexRequest::Server => self.server_completed(&result, now, effects),
             PlexRequest::Sessions => {
-                self.sessions_answered(&result, started, now.monotonic, effects)
+                self.sessions_completed(&result, started, now.monotonic, effects);
             }
-            PlexRequest::Providers => self.providers_answered(&result, now.monotonic, effects),
-            PlexRequest::Metadata(id) => self.title_answered(id, &result, now.monotonic, effects),
+            PlexRequest::Providers => self.providers_completed(&result, now.monotonic, effects),
+            PlexRequest::Metadata(id) => {
+                self.metadata_completed(id, &result, now.monotonic, effects);
+            }
             PlexRequest::Items(query) => {
-                self.counting_items = false;
-                self.error_log
-                    .record(Subsystem::Items, result.as_ref().err(), effects);
-                let items = match &result {
-                    Ok(PlexResponse::Items(items)) => Ok(items),
-                    Ok(_) => return,
-                    Err(error) => Err(error),
-                };
-                self.libraries
-                    .take_count(query, items, started, now.monotonic);
+                self.items_completed(query, &result, started, now.monotonic, effects);
             }
-            PlexRequest::Resources | PlexRequest::Bandwidth => {
-                self.statistics_answered(&fetch, &result, now, effects);
+            PlexRequest::Resources => {
+                self.record_optional(
+                    endpoint,
+                    &result,
+                    "not offered by this Plex (404), it needs Plex Pass: the host's and Plex's \
+                     shares of processor and memory are absent",
+                    effects,
+                );
+                if let Ok(PlexResponse::Resources(resources)) = &result
+                    && self.has_plex_pass()
+                    && let Some(load) = Load::newest(resources.samples.as_slice())
+                {
+                    self.load.set(load, now.monotonic);
+                }
+                let interval = self.statistics_interval(&result);
+                let settled = settle_missing(&result);
+                self.schedule
+                    .resources
+                    .completed(&settled, now.monotonic, interval);
+            }
+            PlexRequest::Bandwidth => {
+                self.record_optional(
+                    endpoint,
+                    &result,
+                    "not offered by this Plex (404), it needs Plex Pass: \
+                     plex_transmit_bytes_total is absent",
+                    effects,
+                );
+                if let Ok(PlexResponse::Bandwidth(bandwidth)) = &result
+                    && self.has_plex_pass()
+                {
+                    self.sent_bytes
+                        .add(bandwidth.rows.as_slice(), now.monotonic);
+                    self.sent.set((), now.monotonic);
+                }
+                let interval = self.statistics_interval(&result);
+                let settled = settle_missing(&result);
+                self.schedule
+                    .bandwidth
+                    .completed(&settled, now.monotonic, interval);
             }
             PlexRequest::Activities => {
-                self.error_log
-                    .record(Subsystem::Activities, result.as_ref().err(), effects);
+                self.record_optional(
+                    endpoint,
+                    &result,
+                    "not offered by this Plex (404): plex_activities shows only what \
+                     notifications tell",
+                    effects,
+                );
                 if let Ok(PlexResponse::Activities(list)) = &result {
                     self.activities.apply_listing(list.activities.as_slice());
                 }
-                let idle = self.activities.is_idle();
-                let next = if idle {
+                let interval = if self.activities.is_idle() {
                     schedule::ACTIVITIES
                 } else {
                     schedule::ACTIVITIES_RUNNING
                 };
+                let settled = settle_missing(&result);
                 self.schedule
                     .activities
-                    .completed(&result, now.monotonic, next);
+                    .completed(&settled, now.monotonic, interval);
             }
         }
     }
 
-    fn server_answered(
+    fn record(&mut self, endpoint: Endpoint, error: Option<&PlexError>, effects: &mut Effects) {
+        self.error_log
+            .record(Subject::Endpoint(endpoint), error, effects);
+    }
+
+    /// Records how a request for something went that not every Plex offers.
+    fn record_optional(
         &mut self,
-        result: &Result<PlexResponse, PlexError>,
-        now: Timestamp,
+        endpoint: Endpoint,
+        result: &Response,
+        missing: &str,
         effects: &mut Effects,
     ) {
+        match result {
+            Err(PlexError::NotFound) => {
+                self.error_log
+                    .report_info(Subject::Endpoint(endpoint), missing, effects);
+            }
+            result => self.record(endpoint, result.as_ref().err(), effects),
+        }
+    }
+
+    fn has_plex_pass(&self) -> bool {
+        self.server.as_ref().is_none_or(|server| server.plex_pass)
+    }
+
+    fn server_completed(&mut self, result: &Response, now: Timestamp, effects: &mut Effects) {
         let not_plex = PlexError::not_plex();
         let server = match result {
             Ok(PlexResponse::Server(server)) if server.machine_identifier.get().is_some() => {
@@ -95,26 +166,34 @@ impl State {
             Ok(_) => Err(&not_plex),
             Err(error) => Err(error),
         };
-        self.error_log
-            .record(Subsystem::Plex, server.err(), effects);
-        let was_up = std::mem::replace(&mut self.up, server.is_ok());
-        let next = match server {
-            Ok(_) => schedule::SERVER,
+        self.record(Endpoint::Server, server.err(), effects);
+        let interval = match server {
+            Ok(_) if self.socket_up => schedule::SERVER,
+            Ok(_) => schedule::SERVER_POLLING,
             Err(PlexError::Unauthorized | PlexError::Forbidden) => schedule::REFUSED,
-            Err(_) => schedule::SERVER_DOWN,
+            Err(_) => schedule::SERVER,
         };
-        self.schedule.server.completed(&server, now.monotonic, next);
-        if let Ok(server) = server {
-            self.take_server(server, now.monotonic, effects);
-            if !was_up {
-                self.schedule.plex_is_back(now.monotonic);
+        self.schedule
+            .server
+            .completed(&server, now.monotonic, interval);
+        match server {
+            Ok(server) => {
+                self.apply_server(server, now, effects);
+                if !std::mem::replace(&mut self.up, true) {
+                    self.schedule.plex_recovered(now.monotonic);
+                }
+            }
+            Err(_) => {
+                if std::mem::replace(&mut self.up, false) {
+                    self.sessions.interrupted();
+                    self.activities.clear();
+                }
             }
         }
     }
 
-    fn take_server(&mut self, server: &wire::Server, now: Instant, effects: &mut Effects) {
-        let text =
-            |text: &crate::plex::lenient::Text| sanitize::truncate(text.or_empty()).to_owned();
+    fn apply_server(&mut self, server: &wire::Server, now: Timestamp, effects: &mut Effects) {
+        let text = |text: &Text| truncate(text.or_empty()).to_owned();
         let newer = Server {
             name: text(&server.friendly_name),
             id: text(&server.machine_identifier),
@@ -123,14 +202,28 @@ impl State {
             platform_version: text(&server.platform_version),
             plex_pass: server.my_plex_subscription.is_true(),
         };
-        self.active_transcodes
-            .set(server.transcoder_active_video_sessions.non_negative(), now);
+        if self
+            .server
+            .as_ref()
+            .is_some_and(|older| older.id != newer.id)
+        {
+            effects.log(
+                Level::Warn,
+                "Plex: another server answers now (another machine identifier); everything \
+                 starts afresh under its server_id",
+            );
+            self.begin_again(now);
+        }
+        self.active_transcodes.set(
+            server.transcoder_active_video_sessions.non_negative(),
+            now.monotonic,
+        );
         let older = self.server.as_ref();
         if older.is_none_or(|older| older.version != newer.version) {
             effects.log(
                 Level::Info,
                 format!(
-                    "Plex Media Server `{}` {} on {}, Plex Pass: {}",
+                    "Plex: Media Server `{}` {} on {}, Plex Pass: {}",
                     Sanitized(&newer.name),
                     Sanitized(&newer.version),
                     Sanitized(&newer.platform),
@@ -138,130 +231,127 @@ impl State {
                 ),
             );
         }
-        if newer.plex_pass && older.is_some_and(|older| !older.plex_pass) {
-            self.schedule.resources.request(now);
-            self.schedule.bandwidth.request(now);
+        match (older.map(|older| older.plex_pass), newer.plex_pass) {
+            (Some(false), true) => {
+                self.schedule.resources.reschedule(now.monotonic);
+                self.schedule.bandwidth.reschedule(now.monotonic);
+            }
+            (_, false) => {
+                self.load = Expiring::default();
+                self.sent = Expiring::default();
+            }
+            _ => {}
         }
         self.server = Some(newer);
     }
 
-    fn sessions_answered(
+    fn sessions_completed(
         &mut self,
-        result: &Result<PlexResponse, PlexError>,
+        result: &Response,
         started: Instant,
         now: Instant,
         effects: &mut Effects,
     ) {
-        self.error_log
-            .record(Subsystem::Sessions, result.as_ref().err(), effects);
+        self.record(Endpoint::Sessions, result.as_ref().err(), effects);
         if let Ok(PlexResponse::Sessions(list)) = result {
+            self.sessions.dropped_sessions += list.sessions.dropped();
             self.sessions
                 .apply_listing(list.sessions.as_slice(), started, now, effects);
+            if !self.up {
+                self.schedule.server.request(now);
+            }
         }
-        let next = match result {
+        let live = self.sessions.live().len() > 0;
+        let interval = match result {
             Err(PlexError::Unauthorized | PlexError::Forbidden) => schedule::REFUSED,
-            _ if !self.socket_up => schedule::SESSIONS_POLLING,
-            _ if self.sessions.live().len() == 0 => schedule::SESSIONS_IDLE,
-            _ => schedule::SESSIONS_LIVE,
+            _ => match (self.socket_up, live) {
+                (true, true) => schedule::SESSIONS_LIVE,
+                (true, false) => schedule::SESSIONS_IDLE,
+                (false, true) => schedule::SESSIONS_POLLING,
+                (false, false) => schedule::SESSIONS_POLLING_IDLE,
+            },
         };
-        self.schedule.sessions.completed(result, now, next);
+        self.schedule.sessions.completed(result, now, interval);
     }
 
-    fn providers_answered(
-        &mut self,
-        result: &Result<PlexResponse, PlexError>,
-        now: Instant,
-        effects: &mut Effects,
-    ) {
-        self.error_log
-            .record(Subsystem::Libraries, result.as_ref().err(), effects);
+    fn providers_completed(&mut self, result: &Response, now: Instant, effects: &mut Effects) {
+        self.record(Endpoint::Providers, result.as_ref().err(), effects);
         if let Ok(PlexResponse::Providers(providers)) = result
             && self.libraries.apply_listing(providers, now)
         {
-            for play in self.sessions.all_mut() {
-                play.encoded = None;
-            }
+            self.sessions.libraries_changed();
         }
-        if self.schedule.sessions.last_completed.is_none() {
-            // They waited for the libraries.
-            effects.request_sessions(now);
-        }
-        let next = if result.is_ok() {
-            schedule::PROVIDERS
-        } else {
-            schedule::PROVIDERS_RETRY
-        };
-        self.schedule.providers.completed(result, now, next);
+        self.schedule
+            .providers
+            .completed(result, now, schedule::PROVIDERS);
     }
 
-    fn title_answered(
+    fn metadata_completed(
         &mut self,
         id: Id,
-        result: &Result<PlexResponse, PlexError>,
+        result: &Response,
         now: Instant,
         effects: &mut Effects,
     ) {
         self.titles_in_flight.retain(|other| *other != id);
         match result {
             Ok(PlexResponse::Metadata(metadata)) => {
-                self.error_log.record(Subsystem::Titles, None, effects);
-                self.sessions.take_title(id, metadata);
+                self.record(Endpoint::Metadata, None, effects);
+                self.sessions.apply_metadata(id, metadata);
             }
             // Trailers and live TV have numbers that lead nowhere.
-            Ok(_) | Err(PlexError::NotFound) => self.sessions.miss_title(id, None),
+            Ok(_) | Err(PlexError::NotFound) => self.sessions.metadata_failed(id, false, now),
             Err(error) => {
-                self.error_log
-                    .record(Subsystem::Titles, Some(error), effects);
-                let later = now + schedule::TITLE_RETRY;
+                self.record(Endpoint::Metadata, Some(error), effects);
                 let retry = !matches!(error, PlexError::TooLarge | PlexError::Decode(_));
-                self.sessions.miss_title(id, retry.then_some(later));
+                self.sessions.metadata_failed(id, retry, now);
             }
         }
     }
 
-    fn statistics_answered(
+    fn items_completed(
         &mut self,
-        fetch: &PlexRequest,
-        result: &Result<PlexResponse, PlexError>,
-        now: Timestamp,
+        query: ItemsQuery,
+        result: &Response,
+        started: Instant,
+        now: Instant,
         effects: &mut Effects,
     ) {
-        let next = match result {
-            Err(PlexError::NotFound) => {
-                let text = "not offered (404): they need Plex Pass; asked again now and then";
-                self.error_log
-                    .report_info(Subsystem::Statistics, "not_found", text, effects);
+        self.counting_items = false;
+        let items = match result {
+            Ok(PlexResponse::Items(items)) => Ok(items),
+            Ok(_) => return,
+            Err(error) => Err(error),
+        };
+        let failed = items.err();
+        if !self.libraries.apply_count(query, items, started, now) {
+            // Another query follows: the count has not failed yet.
+            return;
+        }
+        let title = self
+            .libraries
+            .get(query.library)
+            .map_or("", |library| &*library.title);
+        self.error_log
+            .record_titled(Subject::Library(query.library), title, failed, effects);
+    }
+
+    fn statistics_interval(&self, result: &Response) -> std::time::Duration {
+        match result {
+            Err(PlexError::NotFound | PlexError::Unauthorized | PlexError::Forbidden) => {
                 schedule::STATISTICS_WITHOUT_PASS
             }
-            result => {
-                self.error_log
-                    .record(Subsystem::Statistics, result.as_ref().err(), effects);
-                match result {
-                    Err(PlexError::Unauthorized | PlexError::Forbidden) => {
-                        schedule::STATISTICS_WITHOUT_PASS
-                    }
-                    _ if self.sessions.live().len() == 0 => schedule::STATISTICS_IDLE,
-                    _ => schedule::STATISTICS_LIVE,
-                }
-            }
-        };
-        match result {
-            Ok(PlexResponse::Resources(resources)) => {
-                if let Some(load) = Load::newest(resources.samples.as_slice()) {
-                    self.load.set(load, now.monotonic);
-                }
-            }
-            Ok(PlexResponse::Bandwidth(bandwidth)) => {
-                self.sent_bytes.add(bandwidth.rows.as_slice(), now);
-                self.sent.set((), now.monotonic);
-            }
-            _ => {}
+            _ if !self.has_plex_pass() => schedule::STATISTICS_WITHOUT_PASS,
+            _ if self.sessions.live().len() == 0 => schedule::STATISTICS_IDLE,
+            _ => schedule::STATISTICS_LIVE,
         }
-        let slot = if *fetch == PlexRequest::Resources {
-            &mut self.schedule.resources
-        } else {
-            &mut self.schedule.bandwidth
-        };
-        slot.completed(result, now.monotonic, next);
+    }
+}
+
+/// What this Plex does not offer, or refuses, is no failure that a quick retry could repair.
+fn settle_missing(result: &Response) -> Result<(), ()> {
+    match result {
+        Ok(_) | Err(PlexError::NotFound | PlexError::Unauthorized | PlexError::Forbidden) => Ok(()),
+        Err(_) => Err(()),
     }
 }

@@ -2,6 +2,8 @@
 
 use std::borrow::Cow;
 
+use crate::plex::lenient::Number;
+
 /// Free text is cut to so many bytes.
 pub const MAX_TEXT: usize = 256;
 /// An unknown word may have so many bytes.
@@ -44,6 +46,14 @@ fn without_p(word: &str) -> &str {
     word.strip_suffix('p')
         .filter(|digits| !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit()))
         .unwrap_or(word)
+}
+
+/// A bandwidth or bitrate in kbit/s, unless it is one of Plex's markers for "no limit" (10,000,000
+/// and above) or beyond reason.
+#[must_use]
+pub fn plausible_kbps(number: Number) -> Option<f64> {
+    const UNLIMITED: f64 = 10_000_000.0;
+    number.non_negative().filter(|kbps| *kbps < UNLIMITED)
 }
 
 #[cfg(test)]

@@ -1,33 +1,43 @@
-//! When Plex is asked for what. Plex is spared: idle, all of this is some 750 requests an hour.
+//! When Plex is asked for what: a timetable, retries after failures, and requests on top of it.
 
 use std::time::{Duration, Instant};
 
+use super::budget::RequestBudget;
 use crate::plex::request::PlexRequest;
 
 /// `/`: whether Plex is up, its version, its active transcodes.
 pub const SERVER: Duration = Duration::from_secs(15);
-/// `/` while Plex is not up.
-pub const SERVER_DOWN: Duration = Duration::from_secs(5);
-/// Whatever Plex refuses for lack of rights: asking more often only fills its log.
+/// `/` without a socket: `/status/sessions` is polled then, and proves the same.
+pub const SERVER_POLLING: Duration = Duration::from_secs(30);
+/// The longest pause between attempts at `/` while it fails.
+const SERVER_RETRY: Duration = Duration::from_secs(10);
+/// `/` after a start or an end of a transcode: Plex's own count follows within a moment.
+pub const SERVER_TRANSCODE: Duration = Duration::from_secs(1);
+/// Whatever Plex refuses for lack of rights: more requests only fill its log.
 pub const REFUSED: Duration = Duration::from_secs(15);
 /// `/media/providers`: which libraries there are.
 pub const PROVIDERS: Duration = Duration::from_mins(1);
-/// `/media/providers` after a failure.
-pub const PROVIDERS_RETRY: Duration = Duration::from_secs(15);
-/// After a notice of change, the libraries are listed again so soon …
+/// `/media/providers` follows this soon after a change …
 pub const PROVIDERS_CHANGED: Duration = Duration::from_secs(2);
-/// … but at most so often: summing up sizes costs Plex something.
-pub const PROVIDERS_GAP: Duration = Duration::from_secs(30);
+/// … but at most this often: summing up sizes costs Plex something.
+pub const PROVIDERS_MIN_INTERVAL: Duration = Duration::from_secs(30);
+/// `/media/providers` while a play waits for its library.
+pub const PROVIDERS_AWAITED: Duration = Duration::from_secs(10);
 /// `/status/sessions`, the socket up, sessions live: corrects what a lost notification left wrong.
 pub const SESSIONS_LIVE: Duration = Duration::from_secs(30);
-/// `/status/sessions`, the socket up, nobody there.
+/// `/status/sessions`, the socket up, no session.
 pub const SESSIONS_IDLE: Duration = Duration::from_mins(1);
-/// `/status/sessions` while no notifications come.
-pub const SESSIONS_POLLING: Duration = Duration::from_secs(5);
-/// At the start, sessions wait so long for the libraries, so that their labels are right at once.
-pub const SESSIONS_WAIT: Duration = Duration::from_secs(2);
-/// `/statistics/…` while nobody is there.
-pub const STATISTICS_IDLE: Duration = Duration::from_secs(20);
+/// `/status/sessions` without notifications: an ended session is gone within 10 s.
+pub const SESSIONS_POLLING: Duration = Duration::from_secs(8);
+/// `/status/sessions` without notifications, no session.
+pub const SESSIONS_POLLING_IDLE: Duration = Duration::from_secs(10);
+/// `/status/sessions` after a change of a session's state, which the notification tells, but not the
+/// bitrate and bandwidth that come with it: at most this often.
+pub const SESSIONS_REFRESH: Duration = Duration::from_secs(10);
+/// The longest pause between attempts at `/status/sessions` while it fails.
+const SESSIONS_RETRY: Duration = Duration::from_secs(30);
+/// `/statistics/…`, no session: the window that Plex re-sends covers two minutes.
+pub const STATISTICS_IDLE: Duration = Duration::from_secs(30);
 /// `/statistics/…` while sessions are live.
 pub const STATISTICS_LIVE: Duration = Duration::from_secs(15);
 /// `/statistics/…` without Plex Pass; sooner when a Pass arrives.
@@ -36,67 +46,116 @@ pub const STATISTICS_WITHOUT_PASS: Duration = Duration::from_mins(15);
 pub const ACTIVITIES: Duration = Duration::from_mins(10);
 /// `/activities` while something runs: its end may have been missed.
 pub const ACTIVITIES_RUNNING: Duration = Duration::from_mins(1);
-/// A title that failed is tried again after so long.
-pub const TITLE_RETRY: Duration = Duration::from_secs(15);
-/// Titles are fetched so many at a time, so that one that hangs does not hold up the others.
+/// Titles are fetched two at a time, so that one that hangs does not delay the others.
 pub const TITLES_AT_ONCE: usize = 2;
-/// A silent client is looked after at most so often.
+/// A silent client causes a listing at most this often.
 pub const SILENCE_MIN_INTERVAL: Duration = Duration::from_secs(10);
+/// Requests for the same thing within this time are bundled into one.
+const BUNDLE: Duration = Duration::from_millis(100);
 
-/// MaybeObject thing to ask for: when next, and whether it is being asked.
+/// The pause before another attempt after `failures` failures in a row: 1, 2, 4, 8 … s.
+#[must_use]
+pub fn retry_pause(failures: u32) -> Duration {
+    Duration::from_secs(1 << failures.saturating_sub(1).min(6))
+}
+
+/// One thing to ask Plex for: when next, and whether a request is in flight.
 #[derive(Debug, Clone, Copy)]
 pub struct Slot {
-    due: Option<Instant>,
+    /// By the timetable.
+    scheduled: Option<Instant>,
+    /// On top of the timetable, with a permit.
+    requested: Option<Instant>,
     in_flight: bool,
-    /// When the last answer came.
+    last_started: Option<Instant>,
+    /// When the last response came.
     pub last_completed: Option<Instant>,
-    failed: bool,
+    /// Failures in a row.
+    pub failures: u32,
+    /// The longest pause between attempts while it fails.
+    longest_retry: Duration,
 }
 
 impl Slot {
-    /// A slot first due at `due`.
-    #[must_use]
-    pub fn new(due: Instant) -> Self {
+    fn new(due: Instant, longest_retry: Duration) -> Self {
         Self {
-            due: Some(due),
+            scheduled: Some(due),
+            requested: None,
             in_flight: false,
+            last_started: None,
             last_completed: None,
-            failed: false,
+            failures: 0,
+            longest_retry,
         }
     }
 
-    /// Asks for it at `moment` or before. While it is in flight, that means once more afterwards:
-    /// the answer on its way may be older than the reason to ask.
+    /// Asks for it at `moment` or before. While a request is in flight, that means once more
+    /// afterwards: the response on its way may be older than the reason to ask.
     pub fn request(&mut self, moment: Instant) {
-        self.due = Some(self.due.map_or(moment, |due| due.min(moment)));
+        self.requested = Some(self.requested.map_or(moment, |due| due.min(moment)));
     }
 
-    /// The answer came; ask again after `pause`, or before if that was requested in the meantime.
-    pub fn completed<T, E>(&mut self, result: &Result<T, E>, now: Instant, pause: Duration) {
+    /// Moves the timetable forward to `moment`.
+    pub fn reschedule(&mut self, moment: Instant) {
+        self.scheduled = Some(self.scheduled.map_or(moment, |due| due.min(moment)));
+    }
+
+    /// The response came: the next request is due after `interval`, or sooner after a failure.
+    pub fn completed<T, E>(&mut self, result: &Result<T, E>, now: Instant, interval: Duration) {
         self.in_flight = false;
         self.last_completed = Some(now);
-        self.failed = result.is_err();
-        self.request(now + pause);
+        let pause = if result.is_ok() {
+            self.failures = 0;
+            interval
+        } else {
+            self.failures += 1;
+            retry_pause(self.failures)
+                .min(self.longest_retry)
+                .min(interval)
+        };
+        self.scheduled = Some(now + pause);
     }
 
-    /// When it is due, unless it is in flight.
+    /// Whether it is requested on top of the timetable.
     #[must_use]
-    pub fn due(&self) -> Option<Instant> {
-        if self.in_flight { None } else { self.due }
+    pub fn is_requested(&self) -> bool {
+        self.requested.is_some()
     }
 
-    /// Takes it in flight if it is due.
-    pub fn start_if_due(&mut self, now: Instant) -> bool {
-        let due = self.due().is_some_and(|due| due <= now);
-        if due {
-            self.due = None;
-            self.in_flight = true;
+    /// When it can start next, unless it is in flight.
+    #[must_use]
+    pub fn due(&self, budget: &RequestBudget) -> Option<Instant> {
+        if self.in_flight {
+            return None;
         }
-        due
+        let bundled = self.last_started.map(|started| started + BUNDLE);
+        let requested = self.requested.map(|moment| {
+            [bundled, budget.next_permit()]
+                .into_iter()
+                .flatten()
+                .fold(moment, Instant::max)
+        });
+        [self.scheduled, requested].into_iter().flatten().min()
+    }
+
+    /// Marks it in flight if it is due.
+    pub fn start_if_due(&mut self, now: Instant, budget: &mut RequestBudget) -> bool {
+        if self.due(budget).is_none_or(|due| due > now) {
+            return false;
+        }
+        // What the timetable wants anyway costs no permit.
+        if self.scheduled.is_none_or(|due| due > now) && !budget.take(now) {
+            return false;
+        }
+        self.scheduled = None;
+        self.requested = None;
+        self.in_flight = true;
+        self.last_started = Some(now);
+        true
     }
 }
 
-/// All that is asked on a timetable.
+/// Everything on the timetable.
 #[derive(Debug)]
 #[expect(missing_docs, reason = "named as in PlexRequest")]
 pub struct Schedule {
@@ -109,24 +168,24 @@ pub struct Schedule {
 }
 
 impl Schedule {
-    /// Everything at once, sessions a little later.
+    /// Everything at once.
     #[must_use]
     pub fn starting(now: Instant) -> Self {
-        let soon = Slot::new(now);
+        let soon = |longest_retry| Slot::new(now, longest_retry);
         Self {
-            server: soon,
-            providers: soon,
-            sessions: Slot::new(now + SESSIONS_WAIT),
-            resources: soon,
-            bandwidth: soon,
-            activities: soon,
+            server: soon(SERVER_RETRY),
+            providers: soon(PROVIDERS),
+            sessions: soon(SESSIONS_RETRY),
+            resources: soon(STATISTICS_IDLE),
+            bandwidth: soon(STATISTICS_IDLE),
+            activities: soon(PROVIDERS),
         }
     }
 
-    /// Plex is back: what failed meanwhile is asked again. (What waited is due by itself.)
-    pub fn plex_is_back(&mut self, now: Instant) {
-        for (slot, _) in self.waiting_for_plex() {
-            if slot.failed {
+    /// Plex answers again: what failed meanwhile is requested. (What waited is due by itself.)
+    pub fn plex_recovered(&mut self, now: Instant) {
+        for (slot, _) in self.while_plex_answers() {
+            if slot.failures > 0 {
                 slot.request(now);
             }
         }
@@ -135,13 +194,78 @@ impl Schedule {
         }
     }
 
-    /// What is not asked while Plex is down.
-    pub fn waiting_for_plex(&mut self) -> [(&mut Slot, PlexRequest); 4] {
+    /// What is not requested while Plex is down.
+    pub fn while_plex_answers(&mut self) -> [(&mut Slot, PlexRequest); 4] {
         [
             (&mut self.providers, PlexRequest::Providers),
             (&mut self.resources, PlexRequest::Resources),
             (&mut self.bandwidth, PlexRequest::Bandwidth),
             (&mut self.activities, PlexRequest::Activities),
         ]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const INTERVAL: Duration = Duration::from_secs(30);
+
+    fn slot() -> (Slot, RequestBudget, Instant) {
+        let now = Instant::now();
+        let mut budget = RequestBudget::new(now);
+        let mut slot = Slot::new(now, SESSIONS_RETRY);
+        assert!(slot.start_if_due(now, &mut budget));
+        slot.completed(&Ok::<_, ()>(()), now, INTERVAL);
+        (slot, budget, now)
+    }
+
+    #[test]
+    fn the_first_request_after_a_quiet_moment_starts_at_once_and_a_burst_costs_one_more() {
+        let (mut slot, mut budget, start) = slot();
+        let now = start + Duration::from_secs(1);
+        slot.request(now);
+        assert!(slot.start_if_due(now, &mut budget));
+        slot.completed(&Ok::<_, ()>(()), now, INTERVAL);
+        for millisecond in 1..50 {
+            let now = now + Duration::from_millis(millisecond);
+            slot.request(now);
+            assert!(!slot.start_if_due(now, &mut budget));
+        }
+        assert_eq!(slot.due(&budget), Some(now + BUNDLE));
+        assert!(slot.start_if_due(now + BUNDLE, &mut budget));
+    }
+
+    #[test]
+    fn a_request_during_another_is_sent_afterwards() {
+        let (mut slot, mut budget, start) = slot();
+        let now = start + INTERVAL;
+        assert!(slot.start_if_due(now, &mut budget));
+        slot.request(now + BUNDLE);
+        assert_eq!(slot.due(&budget), None);
+        slot.completed(&Ok::<_, ()>(()), now + BUNDLE, INTERVAL);
+        assert!(slot.start_if_due(now + BUNDLE, &mut budget));
+    }
+
+    #[test]
+    fn failures_are_retried_after_1_2_4_8_seconds_up_to_the_limit() {
+        let (mut slot, mut budget, mut now) = slot();
+        now += INTERVAL;
+        for pause in [1, 2, 4, 8, 16, 30, 30] {
+            assert!(slot.start_if_due(now, &mut budget));
+            slot.completed(&Err::<(), _>(()), now, INTERVAL);
+            let next = slot.due(&budget).unwrap();
+            assert_eq!(next - now, Duration::from_secs(pause));
+            now = next;
+        }
+    }
+
+    #[test]
+    fn without_a_permit_a_request_waits_for_the_timetable() {
+        let (mut slot, mut budget, start) = slot();
+        while budget.take(start) {}
+        slot.request(start + BUNDLE);
+        assert!(!slot.start_if_due(start + BUNDLE, &mut budget));
+        assert!(slot.start_if_due(start + INTERVAL, &mut budget));
     }
 }

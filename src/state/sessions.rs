@@ -1,8 +1,8 @@
-//! All plays: the live ones, those that ended a moment ago, and sessions pending but not listed.
+//! All plays: the live ones, those that ended, and sessions that no listing has shown yet.
 //!
-//! Notifications are triggers and early news; `/status/sessions` is the truth. A notification of a
-//! known session is applied at once, because it tells the very moment of a change; whatever it
-//! leaves open is settled by the fetch it asks for.
+//! Notifications are triggers and early truth; `/status/sessions` (see `listing`) is the last word.
+//! A notification about a known session is applied at once, because it names the very moment of a
+//! change; what it leaves open is decided by the listing that it requests.
 
 use std::{
     collections::BTreeMap,
@@ -12,11 +12,19 @@ use std::{
 use log::Level;
 
 use super::{
+    actions::Effects,
     classify::transcode_id,
-    effects::Effects,
+    encoded::EncodedLabels,
+    ended::EndedPlays,
+    labels::LabelValues,
+    libraries::Libraries,
     pending::Pending,
     phase::Phase,
-    play::{Play, Title},
+    play::{EndReason, LIBRARY_WAIT, Play, PlayLibrary, Title},
+    play_clock::Credit,
+    sanitize::truncate,
+    schedule::retry_pause,
+    series::SeriesTable,
 };
 use crate::{
     config::HiddenLabels,
@@ -24,38 +32,37 @@ use crate::{
     plex::{
         notification::{Playing, TranscodeEvent},
         request::Id,
-        wire::{Metadata, Session, TranscodeSession},
+        wire::{Metadata, TranscodeSession},
     },
 };
 
-/// A burst of notifications costs one fetch: it is sent so long after the first of them.
-pub const DEBOUNCE: Duration = Duration::from_millis(100);
-/// Series of an ended play stay for so long.
-pub const KEEP_ENDED: Duration = Duration::from_mins(1);
-/// A session of which nothing was observed for so long is over: Plex is down, or forgot it.
+/// A session that was not confirmed for this long is over: Plex is down, or forgot it.
 pub const FORGET_AFTER: Duration = Duration::from_secs(45);
-/// A playing client that has not reported for so long is looked after (it should every 10 s).
+/// A playing client that has not reported for this long causes a listing (it should every 10 s).
 pub const SILENT_AFTER: Duration = Duration::from_secs(12);
-/// For so long a `stopped` notification outweighs a listing: Plex may list the session a bit longer.
-const STOP_HOLDS: Duration = Duration::from_secs(2);
-/// A listing that contradicts a notification is checked again after so long.
-const RETRY: Duration = Duration::from_secs(1);
-/// An `.end` of a transcode that no `.start` follows for so long is looked into.
+/// An `.end` of a transcode that no `.start` follows for this long causes a listing.
 const SEEK_GRACE: Duration = Duration::from_millis(1_500);
-/// A failed fetch of a title is repeated so often.
-const TITLE_ATTEMPTS: u8 = 3;
-
+/// A failed request for a title is repeated this often.
+const TITLE_RETRIES: u32 = 5;
 /// All plays.
 #[derive(Debug, Default)]
 pub struct Sessions {
-    live: BTreeMap<Box<str>, Play>,
-    ended: Vec<Play>,
-    pending: Pending,
+    pub(super) live: BTreeMap<Box<str>, Play>,
+    pub(super) ended: EndedPlays,
+    pub(super) pending: Pending,
+    /// The series of plays.
+    pub series: SeriesTable,
+    /// Bytes sent, by estimate.
+    pub estimated_bytes: f64,
     /// Whether `/status/sessions` was ever answered: what it lists then began before us.
-    listed_once: bool,
-    /// Counts the connections of the socket.
-    connection: u64,
-    hide: HiddenLabels,
+    pub(super) listed_once: bool,
+    /// Counts interruptions of the connection to Plex, after which session keys may start again.
+    pub(super) interruptions: u64,
+    pub(super) hide: HiddenLabels,
+    /// Live sessions beyond the limit.
+    pub dropped_sessions: u64,
+    /// Ended plays beyond the limit.
+    pub dropped_plays: u64,
 }
 
 impl Sessions {
@@ -73,82 +80,85 @@ impl Sessions {
         self.live.values()
     }
 
-    /// Every play that has series of plays: live or ended a moment ago, and once seen playing.
-    pub fn played(&self) -> impl Iterator<Item = &Play> {
-        self.live
-            .values()
-            .chain(&self.ended)
-            .filter(|play| play.has_played)
+    /// How many ended plays and pending sessions are kept.
+    #[must_use]
+    pub fn kept(&self) -> (usize, usize) {
+        (self.ended.iter().len(), self.pending.len())
     }
 
-    /// Every play.
-    pub fn all_mut(&mut self) -> impl Iterator<Item = &mut Play> {
-        self.live.values_mut().chain(&mut self.ended)
-    }
-
-    /// The socket fell or stands again: keys may have begun anew.
-    pub fn reconnected(&mut self) {
-        self.connection += 1;
-        self.pending.clear();
+    /// The connection to Plex was interrupted, or is back: keys may have started again.
+    pub fn interrupted(&mut self) {
+        self.interruptions += 1;
     }
 
     /// Applies a `playing` notification.
-    pub fn on_notification(&mut self, news: &Playing, now: Instant, effects: &mut Effects) {
-        let soon = now + DEBOUNCE;
-        let state = news.state.or_empty().trim();
+    pub fn on_notification(&mut self, playing: &Playing, now: Instant, effects: &mut Effects) {
+        let state = playing.state.or_empty();
         let over = Phase::is_over(state);
         let phase = Phase::parse(state);
-        // Old clients stop without a key. What is no counter is nothing of Plex's.
-        let key = news
-            .session_key
-            .get()
-            .filter(|key| Id::parse(key).is_some());
-        let Some(key) = key else {
-            effects.request_sessions(soon);
+        let item = playing.rating_key.get().and_then(Id::parse);
+        let Some(key) = playing.session_key.get().map(truncate) else {
+            // Old clients stop without a key.
+            effects.request_sessions(now);
             return;
         };
-        let item = news.rating_key.get().and_then(Id::parse);
-        let expected = self.pending.contains(key, item);
-        let another = self.live.get_mut(key).is_some_and(|play| {
-            play.is_of_another(item) && (expected || play.is_news_of_another(item))
-        });
-        match self.live.get_mut(key) {
-            Some(_) if another && !over => {
-                // The next episode under the same key: the listing will tell all about it.
+        let Some(play) = self.live.get_mut(key) else {
+            if over {
+                self.pending.forget(key, item);
+                // A stop may come under a key of its own (node-plex-api#80).
+                if item.is_some() && self.live.values().any(|play| play.rating_key == item) {
+                    effects.request_sessions(now);
+                }
+            } else if self.pending.on_notification(key, item, phase, now) {
+                effects.request_sessions(now);
+            }
+            return;
+        };
+        let other = play.is_other_item(item);
+        match (over, other) {
+            // Of the item before, or of one that was never listed. The listing decides whether
+            // what it shows goes on.
+            (true, true) => {
+                self.pending.forget(key, item);
+                if play.clock.superseded().is_some() {
+                    effects.request_sessions(now);
+                }
+            }
+            (true, false) => {
+                let at = play.clock.superseded().unwrap_or(now);
+                let credit = play.clock.stop(at);
+                self.book(key, credit);
+                if item.is_none() {
+                    self.pending.forget(key, None);
+                }
+                if let Some(play) = self.live.remove(key) {
+                    self.finish(play, EndReason::Stopped, now, effects);
+                }
+            }
+            // The next item under the same key: the listing will tell all about it.
+            (false, true) => {
+                let credit = play.clock.supersede(now);
                 if self.pending.on_notification(key, item, phase, now) {
-                    effects.request_sessions(soon);
+                    effects.request_sessions(now);
                 }
+                self.book(key, credit);
             }
-            // Of the episode before, perhaps.
-            Some(play) if over && play.is_of_another(item) => effects.request_sessions(soon),
-            Some(play) if over => {
-                effects.estimated_bytes += play.stop(now);
-                let play = self.live.remove(key);
-                self.finish(play, effects);
-                self.pending.forget(key);
-                effects.request_sessions(soon);
-            }
-            Some(play) => {
-                let transcode = news.transcode_session.get().map(transcode_id);
-                if phase.is_some_and(|phase| phase != play.phase)
-                    || transcode.is_some_and(|transcode| play.is_news_of_transcode(transcode))
-                {
-                    effects.request_sessions(soon);
+            (false, false) => {
+                if play.clock.superseded().is_some() {
+                    play.clock.reinstate();
+                    self.pending.forget(key, None);
                 }
-                if let Some(phase) = phase {
-                    effects.estimated_bytes += play.notify(phase, now);
+                let transcode = playing.transcode_session.get().map(transcode_id);
+                if transcode.is_some_and(|transcode| play.is_new_transcode(transcode)) {
+                    effects.request_sessions(now);
                 }
-                if let Some(offset) = news.view_offset.non_negative() {
+                if let Some(offset) = playing.view_offset.non_negative() {
                     play.view_offset = Some(offset);
                 }
-            }
-            None if over => {
-                self.pending.forget(key);
-                effects.request_sessions(soon);
-            }
-            None => {
-                if self.pending.on_notification(key, item, phase, now) {
-                    effects.request_sessions(soon);
+                if let Some(phase) = phase {
+                    effects.refresh_sessions |= phase != play.phase();
+                    let credit = play.on_notification(phase, now);
+                    self.book(key, credit);
                 }
             }
         }
@@ -169,225 +179,195 @@ impl Sessions {
             .map(transcode_id)
             .unwrap_or_default()
             .to_owned();
-        let somebody_is_live = !self.live.is_empty();
         let owner = self.live.values_mut().find(|play| play.owns_transcode(&id));
         match (event, owner) {
             // Not the end of playback: a seek ends and starts the same key within a second.
             (TranscodeEvent::End, Some(_)) => effects.request_sessions(now + SEEK_GRACE),
             (_, Some(play)) => play.update_transcode(transcode, event == TranscodeEvent::Start),
-            // A live session may have changed to this transcode. Updates of one nobody carries
-            // (a download) come every few seconds and are no news.
-            (TranscodeEvent::Start, None) if somebody_is_live => {
-                effects.request_sessions(now + DEBOUNCE);
+            (TranscodeEvent::End, None) => {}
+            // A session may have begun with it or changed to it. Updates of one that nobody carries
+            // (a download) come every few seconds: they are a reason once.
+            (_, None) => {
+                if self.pending.on_transcode(&id, now) {
+                    effects.request_sessions(now);
+                }
             }
-            (_, None) => {}
         }
     }
 
-    /// Applies what `/status/sessions`, asked at `started`, lists.
-    pub fn apply_listing(
+    /// Counts `credit` wherever time of the live play under `key` is counted.
+    pub(super) fn book(&mut self, key: &str, credit: Credit) {
+        if let Some(play) = self.live.get_mut(key) {
+            play.played += credit.played;
+            // 1 kbit/s is 125 bytes a second.
+            self.estimated_bytes +=
+                credit.played.as_secs_f64() * play.bitrate.unwrap_or(0.0) * 125.0;
+            if let Some(series) = play.series {
+                self.series.add(series, credit.played);
+            }
+        }
+    }
+
+    /// A play is live no longer. Its labels are completed by [`Self::update_labels`].
+    pub(super) fn finish(
         &mut self,
-        listed: &[Session],
-        started: Instant,
-        now: Instant,
+        mut play: Play,
+        reason: EndReason,
+        at: Instant,
         effects: &mut Effects,
     ) {
-        let mut missing = std::mem::take(&mut self.live);
-        let is_live = |session: &&Session| {
-            let player = session.player.get();
-            !player.is_some_and(|player| Phase::is_over(player.state.or_empty()))
-        };
-        for session in listed.iter().filter(is_live) {
-            let Some(key) = key_of(session, &self.live) else {
-                continue;
-            };
-            if let Some(mut play) = missing.remove(key) {
-                let reconnected = play.connection != self.connection;
-                if play.is_replaced_by(session, started, reconnected) {
-                    play.mark_lost(now);
-                    self.finish(Some(play), effects);
-                } else {
-                    effects.estimated_bytes += play.apply_listing(session, started, self.hide);
-                    self.admit(play);
-                    continue;
-                }
-            }
-            let item = session.rating_key.get().and_then(Id::parse);
-            let observed = self.pending.take(key, item, started);
-            let since = observed.map_or(started, |observed| observed.since);
-            let mut play = match self.ended_as(session, key, started, observed.is_some()) {
-                Ended::Held => {
-                    effects.request_sessions(now + RETRY);
-                    continue;
-                }
-                Ended::Revived(mut play) => {
-                    play.revive(since);
-                    *play
-                }
-                Ended::Unknown => {
-                    let mut play = Play::new(key, session, since, self.hide);
-                    play.start_uncounted = self.listed_once;
-                    log_play(effects, "play", &play);
-                    play
-                }
-            };
-            if let Some(observed) = observed {
-                effects.estimated_bytes += play.apply_observed(&observed);
-            }
-            effects.estimated_bytes += play.apply_listing(session, started, self.hide);
-            self.admit(play);
+        play.mark_ended(reason, at);
+        if let Some(series) = play.series {
+            self.series.end(series, at);
         }
-        for (key, mut play) in missing {
-            if play.was_notified_after(started) {
-                // It was live after Plex wrote this answer; the next one will tell.
-                effects.request_sessions(now + DEBOUNCE);
-                self.live.insert(key, play);
-            } else {
-                play.mark_lost(now);
-                self.finish(Some(play), effects);
-            }
-        }
-        self.pending.recheck(started, now, effects);
-        self.listed_once = true;
-    }
-
-    fn admit(&mut self, mut play: Play) {
-        play.connection = self.connection;
-        self.live.insert(play.session.clone(), play);
-    }
-
-    fn finish(&mut self, play: Option<Play>, effects: &mut Effects) {
-        if let Some(play) = play {
-            log_play(effects, "end", &play);
-            self.ended.push(play);
+        log_play(effects, "ended", &play);
+        if let Some(oldest) = self.ended.insert(play) {
+            self.dropped_plays += 1;
+            self.leave(&oldest);
         }
     }
 
-    /// Looks for a play that ended under this key a moment ago and is listed (again).
-    fn ended_as(&mut self, session: &Session, key: &str, started: Instant, pending: bool) -> Ended {
-        let found = self.ended.iter().position(|play| {
-            let reconnected = play.connection != self.connection;
-            &*play.session == key && !play.is_replaced_by(session, started, reconnected)
-        });
-        let Some(index) = found else {
-            return Ended::Unknown;
-        };
-        let held = !pending
-            && self.ended[index]
-                .end
-                .is_some_and(|end| end.told && started < end.at + STOP_HOLDS);
-        if held {
-            Ended::Held
-        } else {
-            Ended::Revived(Box::new(self.ended.swap_remove(index)))
+    fn leave(&mut self, play: &Play) {
+        if let Some(series) = play.series {
+            self.series.leave(series);
         }
     }
 
-    /// Rating keys whose metadata is still wanted, and from when on.
-    pub fn wanted_titles(&self) -> impl Iterator<Item = (Id, Option<Instant>)> {
+    /// Titles that are wanted, and from when on.
+    pub fn wanted_titles(&self) -> impl Iterator<Item = (Id, Instant)> {
         self.live.values().filter_map(|play| match play.title {
             Title::Wanted { after, .. } => Some((play.rating_key?, after)),
-            Title::None | Title::Settled => None,
+            Title::None | Title::Done => None,
         })
     }
 
     fn waiting_for_title(&mut self, id: Id) -> impl Iterator<Item = &mut Play> {
-        self.all_mut().filter(move |play| {
-            play.rating_key == Some(id) && matches!(play.title, Title::Wanted { .. })
-        })
+        self.live
+            .values_mut()
+            .chain(self.ended.iter_mut())
+            .filter(move |play| {
+                play.rating_key == Some(id) && matches!(play.title, Title::Wanted { .. })
+            })
     }
 
     /// Applies the metadata of a title.
-    pub fn take_title(&mut self, id: Id, metadata: &Metadata) {
+    pub fn apply_metadata(&mut self, id: Id, metadata: &Metadata) {
         for play in self.waiting_for_title(id) {
-            play.take_title(metadata);
+            play.apply_metadata(metadata);
         }
     }
 
-    /// The metadata of a title could not be had; it is wanted again at `retry`, if ever.
-    pub fn miss_title(&mut self, id: Id, retry: Option<Instant>) {
+    /// The metadata of a title could not be had at `now`; whether another attempt makes sense.
+    pub fn metadata_failed(&mut self, id: Id, retry: bool, now: Instant) {
         for play in self.waiting_for_title(id) {
-            play.title = match (play.title, retry) {
-                (Title::Wanted { failures, .. }, Some(_)) if failures + 1 < TITLE_ATTEMPTS => {
+            play.title = match play.title {
+                Title::Wanted { failures, .. } if retry && failures < TITLE_RETRIES => {
+                    let failures = failures + 1;
                     Title::Wanted {
-                        failures: failures + 1,
-                        after: retry,
+                        failures,
+                        after: now + retry_pause(failures),
                     }
                 }
-                _ => Title::Settled,
+                _ => Title::Done,
             };
         }
     }
 
-    /// Ends what was observed of too long ago, and removes what ended long enough ago.
+    /// Ends what was not confirmed for too long, and forgets what ended long enough ago.
     pub fn expire(&mut self, now: Instant, effects: &mut Effects) {
-        let forgotten: Vec<Box<str>> = self
+        let stale: Vec<Box<str>> = self
             .live
             .values()
-            .filter(|play| now >= play.known + FORGET_AFTER)
+            .filter(|play| now >= play.clock.confirmed() + FORGET_AFTER)
             .map(|play| play.session.clone())
             .collect();
-        for key in forgotten {
-            let mut play = self.live.remove(&key);
-            if let Some(play) = &mut play {
-                play.mark_lost(now);
-            }
-            self.finish(play, effects);
-        }
-        self.ended
-            .retain(|play| play.end.is_some_and(|end| now < end.at + KEEP_ENDED));
-    }
-
-    /// The plays whose start can be counted now, by library: when the library is known, or never
-    /// will be.
-    pub fn count_starts(&mut self, is_library: impl Fn(Id) -> bool, effects: &mut Effects) {
-        for play in self
-            .all_mut()
-            .filter(|play| play.start_uncounted && play.has_played)
-        {
-            let library = play.library.filter(|library| is_library(*library));
-            if library.is_some() || !matches!(play.title, Title::Wanted { failures: 0, .. }) {
-                play.start_uncounted = false;
-                effects.starts.push(library);
+        for key in stale {
+            if let Some(play) = self.live.remove(&key) {
+                self.finish(play, EndReason::Orphaned, now, effects);
             }
         }
-    }
-
-    /// Counts what a scrape at `now` may show; returns estimated bytes.
-    pub fn accrue(&mut self, now: Instant) -> f64 {
-        self.live.values_mut().map(|play| play.accrue(now)).sum()
-    }
-
-    /// Removes ended plays whose series another play of the same session now has.
-    pub fn drop_duplicates(&mut self) {
-        fn labels(play: &Play) -> Option<&str> {
-            play.encoded.as_ref().map(|labels| &*labels.play)
-        }
-        let (live, ended) = (&self.live, &mut self.ended);
-        let mut index = 0;
-        while index < ended.len() {
-            let one = &ended[index];
-            let newer = ended[index + 1..].iter().chain(live.get(&one.session));
-            let shadowed = newer
-                .filter(|play| play.session == one.session && play.has_played)
-                .any(|play| labels(play) == labels(one));
-            if shadowed {
-                ended.remove(index);
-            } else {
-                index += 1;
-            }
+        for play in self.ended.expire(now) {
+            self.leave(&play);
         }
     }
 
-    /// When [`Self::expire`] next has something to do.
+    /// When [`Self::expire`] or [`Self::update_labels`] next have something to do.
     #[must_use]
     pub fn next_expiry(&self) -> Option<Instant> {
-        let forgotten = self.live.values().map(|play| play.known + FORGET_AFTER);
-        let removed = self
-            .ended
-            .iter()
-            .filter_map(|play| Some(play.end?.at + KEEP_ENDED));
-        forgotten.chain(removed).min()
+        let live = self.live.values().map(|play| {
+            let stale = play.clock.confirmed() + FORGET_AFTER;
+            match play.library {
+                PlayLibrary::Awaited(_, since) => stale.min(since + LIBRARY_WAIT),
+                _ => stale,
+            }
+        });
+        live.chain(self.ended.next_expiry()).min()
+    }
+
+    /// Since when plays wait for a library that Plex has not listed yet: the latest of them.
+    #[must_use]
+    pub fn library_awaited_since(&self) -> Option<Instant> {
+        let plays = self.live.values();
+        plays
+            .filter_map(|play| match play.library {
+                PlayLibrary::Awaited(_, since) => Some(since),
+                _ => None,
+            })
+            .max()
+    }
+
+    /// Names or kinds of libraries changed.
+    pub fn libraries_changed(&mut self) {
+        for play in self.live.values_mut() {
+            play.encoded = None;
+        }
+    }
+
+    /// Completes labels that changed, and with them the series and the starts.
+    pub fn update_labels(&mut self, libraries: &Libraries, now: Instant, effects: &mut Effects) {
+        let plays = self.live.values_mut().chain(self.ended.iter_mut());
+        for play in plays.filter(|play| play.encoded.is_none() || is_waiting(play)) {
+            play.resolve_library(libraries, now);
+            if play.encoded.is_none() {
+                let encoded = EncodedLabels::of(play);
+                // The series of an ended play stays what it was.
+                if let Some(series) = play.series.filter(|_| play.end.is_none()) {
+                    play.series = Some(self.series.relabel(series, &encoded.play, now));
+                }
+                play.encoded = Some(encoded);
+            }
+            if matches!(play.library, PlayLibrary::Awaited(..)) || !play.has_played {
+                continue;
+            }
+            if play.series.is_none()
+                && let Some(encoded) = &play.encoded
+            {
+                let series = self.series.join(&encoded.play, play.played);
+                if let Some(end) = play.end {
+                    self.series.end(series, end.at);
+                }
+                play.series = Some(series);
+            }
+            if std::mem::take(&mut play.start_uncounted) {
+                effects.starts.push(match play.library {
+                    PlayLibrary::Known(id) => Some(id),
+                    _ => None,
+                });
+            }
+        }
+    }
+
+    /// Counts what a scrape at `now` may show.
+    pub fn accrue(&mut self, now: Instant) {
+        for play in self.live.values_mut() {
+            let credit = play.clock.accrue(now);
+            play.played += credit.played;
+            self.estimated_bytes +=
+                credit.played.as_secs_f64() * play.bitrate.unwrap_or(0.0) * 125.0;
+            if let Some(series) = play.series {
+                self.series.add(series, credit.played);
+            }
+        }
     }
 
     /// When a playing client has been silent for too long.
@@ -395,59 +375,40 @@ impl Sessions {
     pub fn next_silence_check(&self) -> Option<Instant> {
         self.live
             .values()
-            .filter(|play| play.phase == Phase::Playing)
-            .map(|play| play.known + SILENT_AFTER)
+            .filter(|play| play.phase() == Phase::Playing)
+            .map(|play| play.clock.confirmed() + SILENT_AFTER)
             .min()
     }
 }
 
-/// What became of a play that had ended under a key that is listed.
-enum Ended {
-    /// There is none.
-    Unknown,
-    /// It was told to have stopped just now; the listing may be outdated.
-    Held,
-    /// It goes on.
-    Revived(Box<Play>),
+/// Whether a play has no series yet although it may get one.
+fn is_waiting(play: &Play) -> bool {
+    (play.series.is_none() && play.has_played) || matches!(play.library, PlayLibrary::Awaited(..))
 }
 
-/// The key of a session: Plex's, or for the odd one without (or with another's), what else tells it
-/// from those already `taken` in this listing. None hides another.
-fn key_of<'a>(session: &'a Session, taken: &BTreeMap<Box<str>, Play>) -> Option<&'a str> {
-    let link = session.session.get();
-    let player = session.player.get();
-    [
-        session.session_key.get(),
-        link.and_then(|link| link.id.get()),
-        player.and_then(|player| player.machine_identifier.get()),
-        session.key.get(),
-    ]
-    .into_iter()
-    .flatten()
-    .map(super::sanitize::truncate)
-    .find(|key| !taken.contains_key(*key))
-}
-
-fn log_play(effects: &mut Effects, what: &str, play: &Play) {
-    let values = &play.labels;
-    let titles = [
-        &*values.title,
-        &values.child_title,
-        &values.grandchild_title,
-    ];
-    let titles: Vec<&str> = titles
+pub(super) fn log_play(effects: &mut Effects, what: &str, play: &Play) {
+    let LabelValues {
+        title,
+        child_title,
+        grandchild_title,
+        user,
+        device,
+        stream_type,
+        ..
+    } = &play.labels;
+    let titles: Vec<&str> = [&**title, &**child_title, &**grandchild_title]
         .into_iter()
         .filter(|title| !title.is_empty())
         .collect();
     effects.log(
-        Level::Info,
+        Level::Debug,
         format!(
-            "{what}: session {}, user `{}`, `{}`, device `{}`, {}, {} s",
+            "play {what}: session {}, user `{}`, `{}`, device `{}`, {}, {} s",
             Sanitized(&play.session),
-            Sanitized(&values.user),
+            Sanitized(user),
             Sanitized(&titles.join(" / ")),
-            Sanitized(&values.device),
-            Sanitized(&values.stream_type),
+            Sanitized(device),
+            Sanitized(stream_type),
             play.played.as_secs(),
         ),
     );

@@ -1,16 +1,10 @@
-//! Host load and bytes sent: what Plex Pass servers keep of the last two minutes.
+//! Host load, and values that count only while Plex goes on supplying them.
 
-use std::{
-    collections::HashMap,
-    time::{Duration, Instant},
-};
+use std::time::{Duration, Instant};
 
-use crate::{
-    clock::Timestamp,
-    plex::wire::{BandwidthRow, ResourceSample},
-};
+use crate::plex::{lenient::Number, wire::ResourceSample};
 
-/// Series vanish when Plex has not supplied them for so long, rather than freeze.
+/// A series disappears when Plex has not supplied it for this long, rather than freeze.
 const STALE_AFTER: Duration = Duration::from_mins(1);
 
 /// A value that counts only while Plex goes on supplying it.
@@ -62,7 +56,7 @@ impl Load {
     /// The newest of `samples` (they come in any order).
     #[must_use]
     pub fn newest(samples: &[ResourceSample]) -> Option<Self> {
-        let ratio = |percent: crate::plex::lenient::Number| {
+        let ratio = |percent: Number| {
             percent
                 .get()
                 .map(|percent| (percent / 100.0).clamp(0.0, 1.0))
@@ -80,103 +74,9 @@ impl Load {
     }
 }
 
-/// Bytes sent since the exporter started.
-///
-/// Plex sends the whole window with every answer, in any order, and its newest rows still grow. So
-/// what was counted is remembered per row, and only the difference is added.
-#[derive(Debug)]
-pub struct Sent {
-    /// Within the server's network.
-    pub lan: u64,
-    /// Beyond it.
-    pub wan: u64,
-    counted: HashMap<RowKey, u64>,
-    /// Rows from before this second (of the wall clock) never count.
-    since: u64,
-    newest: u64,
-}
-
-/// When, to which account and device, within which network.
-type RowKey = (u64, u64, u64, bool);
-
-impl Sent {
-    /// Rows are remembered for so many seconds behind the newest: several windows, so that a quiet
-    /// answer in between does not make old rows new.
-    const REMEMBER: u64 = 900;
-    /// A row this far in the future is a clock that is wrong, and must not age the others.
-    const MAX_AHEAD: f64 = 300.0;
-
-    /// Counts from `wall`, seconds since the epoch, on.
-    #[must_use]
-    pub fn since(wall: f64) -> Self {
-        Self {
-            lan: 0,
-            wan: 0,
-            counted: HashMap::new(),
-            since: whole(wall),
-            newest: 0,
-        }
-    }
-
-    /// Adds what `rows` have that was not counted yet.
-    pub fn add(&mut self, rows: &[BandwidthRow], now: Timestamp) {
-        let oldest = self.newest.saturating_sub(Self::REMEMBER).max(self.since);
-        for row in rows {
-            let (Some(at), Some(bytes)) = (row.at.whole(), row.bytes.whole()) else {
-                continue;
-            };
-            if at < oldest {
-                continue;
-            }
-            let id = |number: crate::plex::lenient::Number| number.whole().unwrap_or(0);
-            let lan = row.lan.is_true();
-            let counted = self
-                .counted
-                .entry((at, id(row.account_id), id(row.device_id), lan))
-                .or_default();
-            let more = bytes.saturating_sub(*counted);
-            *counted += more;
-            let total = if lan { &mut self.lan } else { &mut self.wan };
-            *total = total.saturating_add(more);
-            self.newest = self
-                .newest
-                .max(at.min(whole(now.unix_seconds + Self::MAX_AHEAD)));
-        }
-        let oldest = self.newest.saturating_sub(Self::REMEMBER);
-        self.counted.retain(|(at, ..), _| *at >= oldest);
-    }
-}
-
-/// Seconds since the epoch, cut to whole ones as Plex's are.
-fn whole(wall: f64) -> u64 {
-    #[expect(
-        clippy::cast_possible_truncation,
-        clippy::cast_sign_loss,
-        reason = "saturates"
-    )]
-    let seconds = wall as u64;
-    seconds
-}
-
 #[cfg(test)]
 mod tests {
-    use proptest::prelude::*;
-
     use super::*;
-
-    fn row(at: u64, device: u64, lan: bool, bytes: u64) -> BandwidthRow {
-        serde_json::from_value(serde_json::json!({
-            "accountID": 1, "deviceID": device, "timespan": 6, "at": at, "lan": lan, "bytes": bytes,
-        }))
-        .unwrap()
-    }
-
-    fn at(wall: f64) -> Timestamp {
-        Timestamp {
-            monotonic: Instant::now(),
-            unix_seconds: wall,
-        }
-    }
 
     #[test]
     fn the_newest_sample_counts_whatever_its_place() {
@@ -193,45 +93,6 @@ mod tests {
     }
 
     #[test]
-    fn growing_late_unordered_and_repeated_rows_count_once_and_fully() {
-        let mut sent = Sent::since(1_000.0);
-        let now = at(1_010.0);
-        sent.add(
-            &[
-                row(1_005, 1, true, 10),
-                row(1_004, 1, true, 5),
-                row(1_004, 2, false, 7),
-            ],
-            now,
-        );
-        // The window again, the newest grown, a late row between.
-        sent.add(
-            &[
-                row(1_003, 1, true, 1),
-                row(1_005, 1, true, 25),
-                row(1_004, 1, true, 5),
-            ],
-            now,
-        );
-        assert_eq!((sent.lan, sent.wan), (31, 7));
-        // A quiet answer, then the old rows again.
-        sent.add(&[], now);
-        sent.add(&[row(1_005, 1, true, 25), row(1_004, 2, false, 7)], now);
-        assert_eq!((sent.lan, sent.wan), (31, 7));
-    }
-
-    #[test]
-    fn rows_from_before_the_start_never_count() {
-        let mut sent = Sent::since(1_000.9);
-        sent.add(
-            &[row(999, 1, true, 10), row(1_000, 1, true, 2)],
-            at(1_001.0),
-        );
-        sent.add(&[row(999, 1, true, 99)], at(1_101.0));
-        assert_eq!((sent.lan, sent.wan), (2, 0));
-    }
-
-    #[test]
     fn what_is_not_supplied_any_more_vanishes() {
         let mut fresh = Expiring::<f64>::default();
         let now = Instant::now();
@@ -239,34 +100,5 @@ mod tests {
         fresh.set(0.5, now);
         assert_eq!(fresh.get(now + STALE_AFTER / 2), Some(&0.5));
         assert_eq!(fresh.get(now + STALE_AFTER), None);
-    }
-
-    proptest! {
-        /// Whatever windows are sent in whatever order: every row counts once, at its largest.
-        #[test]
-        fn totals_never_fall_and_are_exact(
-            answers in prop::collection::vec(
-                prop::collection::vec((0u64..40, 0u64..3, any::<bool>(), 0u64..1_000), 0..12), 0..12)
-        ) {
-            let mut sent = Sent::since(1_000.0);
-            let mut largest: HashMap<(u64, u64, bool), u64> = HashMap::new();
-            let mut before = 0;
-            for answer in answers {
-                let rows: Vec<_> = answer
-                    .iter()
-                    .map(|(second, device, lan, bytes)| row(990 + second, *device, *lan, *bytes))
-                    .collect();
-                for (second, device, lan, bytes) in answer {
-                    if second >= 10 {
-                        let known = largest.entry((second, device, lan)).or_default();
-                        *known = (*known).max(bytes);
-                    }
-                }
-                sent.add(&rows, at(1_040.0));
-                prop_assert!(sent.lan + sent.wan >= before);
-                before = sent.lan + sent.wan;
-            }
-            prop_assert_eq!(before, largest.values().sum::<u64>());
-        }
     }
 }

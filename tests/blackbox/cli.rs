@@ -301,7 +301,7 @@ fn what_is_wrong_is_said_once_per_change() {
     let exporter = Setup::new(&plex.url()).env("LOG_LEVEL", "info").start();
     exporter.wait_for_log("Plex: cannot connect");
     plex.start_again();
-    exporter.wait_for_log("Plex: works again");
+    exporter.wait_for_log("Plex: recovered");
     plex.world().fault("/", html(503, "Maintenance"));
     exporter.wait_for_log("maintenance (503)");
     exporter.until("several failures", Duration::from_secs(20), |samples| {

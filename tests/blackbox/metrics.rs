@@ -16,7 +16,7 @@ const SERVER: [(&str, &str); 2] = [
 ];
 const SOON: Duration = Duration::from_secs(5);
 /// Longer than the slowest regular poll of the statistics.
-const NEXT_POLL: Duration = Duration::from_secs(25);
+const NEXT_POLL: Duration = Duration::from_secs(35);
 
 fn started(plex: &FakePlex) -> Exporter {
     let exporter = Setup::new(&plex.url()).start();

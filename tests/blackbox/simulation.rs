@@ -123,12 +123,12 @@ impl Simulation {
 
     fn apply(&mut self, event: Event) {
         let now = self.now();
-        let fetches = self.state.apply(event, now);
-        self.ask(fetches);
+        let actions = self.state.apply(event, now);
+        self.send(actions.requests);
     }
 
-    fn ask(&mut self, fetches: Vec<PlexRequest>) {
-        for fetch in fetches {
+    fn send(&mut self, requests: Vec<PlexRequest>) {
+        for fetch in requests {
             let slow = if self.dice.one_in(8) {
                 self.dice.roll(6)
             } else {
@@ -300,8 +300,8 @@ impl Simulation {
             }
         }
         let now = self.now();
-        let fetches = self.state.tick(now);
-        self.ask(fetches);
+        let actions = self.state.tick(now);
+        self.send(actions.requests);
         while let Some(at) = self
             .pending
             .iter()
@@ -310,7 +310,7 @@ impl Simulation {
             let (_, fetch, started) = self.pending.remove(at);
             let result = self.answer(&fetch);
             self.apply(Event::Completed(Completed {
-                fetch,
+                request: fetch,
                 started,
                 requests: 1,
                 result,
@@ -322,11 +322,15 @@ impl Simulation {
     fn scrape(&mut self) {
         let now = self.now();
         self.state.prepare_scrape(now);
-        assert!(self.state.estimated_bytes >= self.bytes, "bytes fell");
-        self.bytes = self.state.estimated_bytes;
+        let page = Samples::parse(&render::render(&self.state, &Process::default(), now, 0));
+        let bytes = page
+            .value("plex_estimated_transmit_bytes_total", &[])
+            .unwrap();
+        assert!(bytes >= self.bytes, "bytes fell");
+        self.bytes = bytes;
         let mut names = HashSet::new();
-        for play in self.state.sessions.played() {
-            let (title, played) = (play.labels.title.to_string(), play.played.as_secs_f64());
+        for sample in page.of("plex_play_seconds_total", &[]) {
+            let (title, played) = (sample.labels["title"].clone(), sample.value);
             assert!(names.insert(title.clone()), "{title} has two series");
             let before = self.shown.insert(title.clone(), played);
             assert!(
@@ -459,26 +463,26 @@ proptest! {
         let mut state = State::new(HiddenLabels::default(), now);
         let (mut bytes, mut starts) = (0.0, 0);
         let fetched = |fetch: PlexRequest, now: Timestamp, result| {
-            Event::Completed(Completed { fetch, started: now.monotonic, requests: 1, result })
+            Event::Completed(Completed { request: fetch, started: now.monotonic, requests: 1, result })
         };
         for step in steps {
             match step {
                 Step::Wait(milliseconds) => now = now.after(Duration::from_millis(milliseconds.into())),
                 Step::List(sessions) => {
                     let answer = decode(&PlexRequest::Sessions, listed(&sessions).to_string().as_bytes());
-                    state.apply(fetched(PlexRequest::Sessions, now, answer), now);
+                    let _ = state.apply(fetched(PlexRequest::Sessions, now, answer), now);
                 }
                 Step::Failure => {
-                    state.apply(fetched(PlexRequest::Sessions, now, Err(PlexError::Timeout)), now);
+                    let _ = state.apply(fetched(PlexRequest::Sessions, now, Err(PlexError::Timeout)), now);
                 }
                 Step::Playing(key, item, which) => {
                     let frame = payloads::playing(key.into(), item.into(), STATES[usize::from(which)], 5);
-                    state.apply(Event::Notification(decode_frame(&frame.to_string()).unwrap()), now);
+                    let _ = state.apply(Event::Notification(decode_frame(&frame.to_string()).unwrap()), now);
                 }
                 Step::Transcode(event, id) => {
                     let kind = ["transcodeSession.start", "transcodeSession.update", "transcodeSession.end"][usize::from(event)];
                     let frame = payloads::frame(kind, "TranscodeSession", payloads::transcode(&format!("t{id}")));
-                    state.apply(Event::Notification(decode_frame(&frame.to_string()).unwrap()), now);
+                    let _ = state.apply(Event::Notification(decode_frame(&frame.to_string()).unwrap()), now);
                 }
                 Step::Socket(true) => drop(state.apply(Event::SocketUp, now)),
                 Step::Socket(false) => drop(state.apply(Event::SocketDown(PlexError::Timeout), now)),
@@ -487,18 +491,19 @@ proptest! {
                     let answer = json!({"MediaContainer": {"MediaProvider": [{"identifier": "com.plexapp.plugins.library",
                         "Feature": [{"type": "content", "Directory": libraries}]}]}});
                     let answer = decode(&PlexRequest::Providers, answer.to_string().as_bytes());
-                    state.apply(fetched(PlexRequest::Providers, now, answer), now);
+                    let _ = state.apply(fetched(PlexRequest::Providers, now, answer), now);
                 }
                 Step::Rubbish(text) => {
                     if let Some(frame) = decode_frame(&text) {
-                        state.apply(Event::Notification(frame), now);
+                        let _ = state.apply(Event::Notification(frame), now);
                     }
                 }
             }
-            state.tick(now);
+            let _ = state.tick(now);
             state.prepare_scrape(now);
-            prop_assert!(state.estimated_bytes >= bytes);
-            bytes = state.estimated_bytes;
+            prop_assert!(state.sessions.estimated_bytes >= bytes);
+            bytes = state.sessions.estimated_bytes;
+            prop_assert!(state.next_deadline().is_none_or(|next| next > now.monotonic), "spins");
             let begun: u64 = state.starts.values().sum();
             prop_assert!(begun >= starts);
             starts = begun;
@@ -511,9 +516,9 @@ proptest! {
         // Nothing is heard any more: everything ends, and then its series go.
         for _ in 0..3 {
             now = now.after(Duration::from_secs(61));
-            state.tick(now);
+            let _ = state.tick(now);
         }
         prop_assert_eq!(state.sessions.live().len(), 0);
-        prop_assert_eq!(state.sessions.played().count(), 0);
+        prop_assert_eq!(state.sessions.series.visible(now.monotonic).count(), 0);
     }
 }

@@ -4,34 +4,43 @@ use std::time::Instant;
 
 use log::Level;
 
-use crate::plex::request::Id;
+use crate::plex::request::{Id, PlexRequest};
 
 /// A line for the log.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Message {
+pub struct LogLine {
     /// How important it is.
     pub level: Level,
-    /// Safe to print: text from outside is already cleaned.
+    /// Safe to print: text from outside is sanitized.
     pub text: String,
+}
+
+/// What to do after an event.
+#[derive(Debug, Default)]
+pub struct Actions {
+    /// Requests to send to Plex.
+    pub requests: Vec<PlexRequest>,
+    /// Lines to log.
+    pub log_lines: Vec<LogLine>,
 }
 
 /// Collected while an event is applied.
 #[derive(Debug, Default)]
 pub struct Effects {
-    /// Lines for the log.
-    pub messages: Vec<Message>,
+    /// Lines to log.
+    pub log_lines: Vec<LogLine>,
     /// `/status/sessions` is wanted at the earliest of these moments.
     pub sessions_at: Option<Instant>,
-    /// Bytes sent by estimate.
-    pub estimated_bytes: f64,
-    /// Libraries in which a play has begun.
+    /// A session changed its state, and what else changed with it is in `/status/sessions`.
+    pub refresh_sessions: bool,
+    /// Libraries in which a play has begun; `None` is the unknown one.
     pub starts: Vec<Option<Id>>,
 }
 
 impl Effects {
     /// Logs a line.
     pub fn log(&mut self, level: Level, text: impl Into<String>) {
-        self.messages.push(Message {
+        self.log_lines.push(LogLine {
             level,
             text: text.into(),
         });

@@ -1,0 +1,135 @@
+//! Plays that have ended: their series stay for a minute, and one that an outage ended may go on
+//! within an hour.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    time::{Duration, Instant},
+};
+
+use super::{
+    play::{End, EndReason, Play},
+    series::KEEP_ENDED,
+};
+
+/// A play that an outage ended is remembered for this long.
+pub const KEEP_ORPHANED: Duration = Duration::from_hours(1);
+/// At most this many are kept; beyond that the oldest go.
+pub const MAX_ENDED: usize = 10_000;
+/// Candidates that are compared for one listed session, newest first.
+const MAX_CANDIDATES: usize = 8;
+
+/// The ended plays, in the order of their ends.
+#[derive(Debug, Default)]
+pub struct EndedPlays {
+    plays: BTreeMap<u64, Play>,
+    next: u64,
+    by_key: HashMap<Box<str>, Vec<u64>>,
+    by_info: HashMap<Box<str>, Vec<u64>>,
+}
+
+fn expiry(end: &End) -> Instant {
+    let series = end.at.max(end.listed) + KEEP_ENDED;
+    if end.reason == EndReason::Orphaned {
+        series.max(end.at + KEEP_ORPHANED)
+    } else {
+        series
+    }
+}
+
+impl EndedPlays {
+    /// All of them.
+    pub fn iter(&self) -> impl ExactSizeIterator<Item = &Play> {
+        self.plays.values()
+    }
+
+    /// All of them, to be changed.
+    pub fn iter_mut(&mut self) -> impl Iterator<Item = &mut Play> {
+        self.plays.values_mut()
+    }
+
+    /// Keeps `play`; gives back the oldest when there are too many.
+    pub fn insert(&mut self, play: Play) -> Option<Play> {
+        let id = self.next;
+        self.next += 1;
+        self.by_key
+            .entry(play.session.clone())
+            .or_default()
+            .push(id);
+        if !play.identity.info().is_empty() {
+            let info = play.identity.info().into();
+            self.by_info.entry(info).or_default().push(id);
+        }
+        self.plays.insert(id, play);
+        if self.plays.len() <= MAX_ENDED {
+            return None;
+        }
+        let oldest = *self.plays.first_key_value()?.0;
+        self.remove(oldest)
+    }
+
+    /// The newest under `key`, or else with the `Session.id` `info`, for which `is_same` holds.
+    pub fn find(
+        &self,
+        key: &str,
+        info: &str,
+        is_same: impl Fn(&Play) -> bool,
+    ) -> Option<(u64, &Play)> {
+        let ids = |index: Option<&Vec<u64>>| {
+            let newest: Vec<u64> = index
+                .into_iter()
+                .flat_map(|ids| ids.iter().rev().take(MAX_CANDIDATES))
+                .copied()
+                .collect();
+            newest
+        };
+        let mut candidates = ids(self.by_key.get(key));
+        candidates.extend(ids(self.by_info.get(info)));
+        candidates
+            .into_iter()
+            .filter_map(|id| Some((id, self.plays.get(&id)?)))
+            .find(|(_, play)| is_same(play))
+    }
+
+    /// One of them, to be changed.
+    pub fn get_mut(&mut self, id: u64) -> Option<&mut Play> {
+        self.plays.get_mut(&id)
+    }
+
+    /// Takes one out.
+    pub fn remove(&mut self, id: u64) -> Option<Play> {
+        let play = self.plays.remove(&id)?;
+        forget(&mut self.by_key, &play.session, id);
+        forget(&mut self.by_info, play.identity.info(), id);
+        Some(play)
+    }
+
+    /// Takes out what is kept no longer.
+    pub fn expire(&mut self, now: Instant) -> Vec<Play> {
+        let expired: Vec<u64> = self
+            .plays
+            .iter()
+            .filter(|(_, play)| play.end.is_none_or(|end| now >= expiry(&end)))
+            .map(|(id, _)| *id)
+            .collect();
+        expired
+            .into_iter()
+            .filter_map(|id| self.remove(id))
+            .collect()
+    }
+
+    /// When [`Self::expire`] next has something to do.
+    #[must_use]
+    pub fn next_expiry(&self) -> Option<Instant> {
+        let expiries = self.plays.values().filter_map(|play| play.end.as_ref());
+        expiries.map(expiry).min()
+    }
+}
+
+fn forget(index: &mut HashMap<Box<str>, Vec<u64>>, key: &str, id: u64) {
+    if let Some(ids) = index.get_mut(key) {
+        ids.retain(|other| *other != id);
+        if ids.is_empty() {
+            index.remove(key);
+        }
+    }
+}

@@ -1,0 +1,249 @@
+//! What `/status/sessions` changes: it is the last word on which sessions are live.
+//!
+//! A listed session goes on with the live play under its key, or with a play that an outage
+//! interrupted, or begins a new one. A play that is listed no longer is over.
+
+use std::{
+    collections::BTreeMap,
+    time::{Duration, Instant},
+};
+
+use super::{
+    actions::Effects,
+    identity::Identity,
+    phase::Phase,
+    play::{EndReason, Play},
+    sanitize::truncate,
+    sessions::{Sessions, log_play},
+};
+use crate::plex::{request::Id, wire::Session};
+
+/// At most this many sessions are live.
+pub const MAX_SESSIONS: usize = 10_000;
+/// Plex may list a session for some seconds after its `stopped`; it is listed again after this …
+const STOPPED_RECHECK: Duration = Duration::from_secs(10);
+/// … for this long. If it is still listed then and moves on, the `stopped` was wrong.
+const STOPPED_HOLD: Duration = Duration::from_secs(30);
+/// It moves on when its position is further than this, in milliseconds.
+const MOVES_ON: f64 = 5_000.0;
+
+/// What a listed session goes on with.
+enum Origin {
+    /// A play that had ended: an outage or a wrong `stopped`.
+    Resumed(Box<Play>),
+    /// Nothing known.
+    New,
+    /// A session that was stopped, and is listed a bit longer.
+    Stopped {
+        /// Soon enough after the `stopped` to look again.
+        recheck: bool,
+    },
+}
+
+impl Sessions {
+    /// Applies what `/status/sessions`, requested at `started`, lists.
+    pub fn apply_listing(
+        &mut self,
+        listed: &[Session],
+        started: Instant,
+        now: Instant,
+        effects: &mut Effects,
+    ) {
+        let mut keys = BTreeMap::new();
+        for session in listed.iter().filter(|session| is_live(session)) {
+            if keys.len() >= MAX_SESSIONS {
+                self.dropped_sessions += 1;
+            } else if let Some(key) = key_of(session, &keys) {
+                keys.insert(key, session);
+            }
+        }
+        // First whoever is over, so that one who comes back under another key is found among them.
+        let over: Vec<(Box<str>, EndReason)> = self
+            .live
+            .values()
+            .filter_map(|play| {
+                let reason = match keys.get(&*play.session) {
+                    Some(session) if self.goes_on(play, session, started) => return None,
+                    None if play.was_notified_after(started) => return None,
+                    _ if play.clock.superseded().is_some() => EndReason::Replaced,
+                    _ if play.interruptions != self.interruptions => EndReason::Orphaned,
+                    Some(_) => EndReason::Replaced,
+                    None => EndReason::Unlisted,
+                };
+                Some((play.session.clone(), reason))
+            })
+            .collect();
+        for (key, reason) in over {
+            if let Some(play) = self.live.remove(&key) {
+                let at = play.clock.superseded().unwrap_or(now);
+                self.finish(play, reason, at, effects);
+            }
+        }
+        for (key, session) in &keys {
+            self.apply_session(key, session, started, now, effects);
+        }
+        if self.live.len() > keys.len() {
+            // Live after Plex wrote this response; the next one will tell.
+            effects.request_sessions(now);
+        }
+        self.pending.recheck(started, now, effects);
+        self.listed_once = true;
+    }
+
+    /// Whether the listed `session` is the live `play` under its key.
+    fn goes_on(&self, play: &Play, session: &Session, started: Instant) -> bool {
+        let interrupted = play.interruptions != self.interruptions;
+        !play.identity.differs(&Identity::of(session))
+            && !(interrupted && is_new_start(play, session, started))
+    }
+
+    fn apply_session(
+        &mut self,
+        key: &str,
+        session: &Session,
+        started: Instant,
+        now: Instant,
+        effects: &mut Effects,
+    ) {
+        let item = session.rating_key.get().and_then(Id::parse);
+        if let Some(play) = self.live.get_mut(key) {
+            if play.clock.superseded().is_some() {
+                let other = self.pending.next_item(key);
+                if play.accept_alias(other, started) {
+                    self.pending.forget(key, None);
+                }
+            }
+            self.confirm(key, session, started);
+            return;
+        }
+        let found = self.pending.take(key, item, started);
+        let since = found.map_or(started, |found| found.observed.first);
+        let mut play = match self.origin(session, key, started, found.is_some()) {
+            Origin::Stopped { recheck } => {
+                if recheck {
+                    effects.request_sessions(now + STOPPED_RECHECK);
+                }
+                return;
+            }
+            Origin::Resumed(mut play) => {
+                if play.end.is_some_and(|end| end.reason == EndReason::Stopped) {
+                    play.clock.restart(since);
+                }
+                play.mark_live();
+                if let Some(series) = play.series {
+                    self.series.resume(series);
+                }
+                if *play.session != *key {
+                    play.session = key.into();
+                    play.encoded = None;
+                }
+                log_play(effects, "resumed", &play);
+                *play
+            }
+            Origin::New => {
+                let mut play = Play::new(key, session, since, self.hide);
+                play.start_uncounted = self.listed_once;
+                log_play(effects, "began", &play);
+                play
+            }
+        };
+        let mut credits = Vec::new();
+        if let Some(found) = found {
+            credits.push(play.apply_observed(&found.observed));
+            credits.extend(found.superseded.map(|at| play.clock.supersede(at)));
+        }
+        self.live.insert(key.into(), play);
+        for credit in credits {
+            self.book(key, credit);
+        }
+        self.confirm(key, session, started);
+    }
+
+    /// The live play under `key` is listed as `session`.
+    fn confirm(&mut self, key: &str, session: &Session, started: Instant) {
+        let (hide, interruptions) = (self.hide, self.interruptions);
+        if let Some(play) = self.live.get_mut(key) {
+            play.interruptions = interruptions;
+            let credit = play.apply_listing(session, started, hide);
+            self.book(key, credit);
+        }
+    }
+
+    /// What a session that is not live goes on with. `announced` says that notifications told of it
+    /// after whatever ended.
+    fn origin(
+        &mut self,
+        session: &Session,
+        key: &str,
+        started: Instant,
+        announced: bool,
+    ) -> Origin {
+        let listed = Identity::of(session);
+        let found = self.ended.find(key, listed.info(), |play| {
+            let Some(end) = play.end else { return false };
+            let same_key = *play.session == *key;
+            !play.identity.differs(&listed)
+                && match end.reason {
+                    EndReason::Orphaned => {
+                        play.identity.same_info(&listed)
+                            || (same_key && !play.starts_again(session, started))
+                    }
+                    // Within one run of Plex a key stays one session's.
+                    EndReason::Stopped | EndReason::Unlisted => {
+                        same_key && play.interruptions == self.interruptions
+                    }
+                    EndReason::Replaced => false,
+                }
+        });
+        let Some((id, play)) = found else {
+            return Origin::New;
+        };
+        let Some(end) = play.end else {
+            return Origin::New;
+        };
+        let moves_on = session
+            .view_offset
+            .non_negative()
+            .zip(play.view_offset)
+            .is_some_and(|(listed, before)| listed > before + MOVES_ON);
+        let held = started < end.at + STOPPED_HOLD || !moves_on;
+        if end.reason == EndReason::Stopped && !announced && held {
+            let recheck = started < end.at + STOPPED_HOLD;
+            if let Some(end) = self.ended.get_mut(id).and_then(|play| play.end.as_mut()) {
+                end.listed = started;
+            }
+            return Origin::Stopped { recheck };
+        }
+        match self.ended.remove(id) {
+            Some(play) => Origin::Resumed(Box::new(play)),
+            None => Origin::New,
+        }
+    }
+}
+
+/// After an interruption: whether the same key, item, user and player are another play.
+fn is_new_start(play: &Play, session: &Session, started: Instant) -> bool {
+    !play.identity.same_info(&Identity::of(session)) && play.starts_again(session, started)
+}
+
+fn is_live(session: &Session) -> bool {
+    let player = session.player.get();
+    !player.is_some_and(|player| Phase::is_over(player.state.or_empty()))
+}
+
+/// The key of a session: Plex's, or for the odd one without (or with another's), what else tells it
+/// from those already `taken` in this listing. None hides another.
+fn key_of<'a>(session: &'a Session, taken: &BTreeMap<&str, &Session>) -> Option<&'a str> {
+    let info = session.session.get();
+    let player = session.player.get();
+    [
+        session.session_key.get(),
+        info.and_then(|info| info.id.get()),
+        player.and_then(|player| player.machine_identifier.get()),
+        session.key.get(),
+    ]
+    .into_iter()
+    .flatten()
+    .map(truncate)
+    .find(|key| !taken.contains_key(*key))
+}

@@ -1,0 +1,119 @@
+//! What notifications change, and what they are a reason to request.
+//!
+//! A request that a notification triggers takes a permit of the `budget`; what a notification tells
+//! by itself needs none.
+
+use std::time::Instant;
+
+use log::Level;
+
+use super::{State, actions::Effects, error_log::Subject, schedule};
+use crate::{
+    clock::Timestamp,
+    plex::{
+        error::PlexError,
+        notification::{LibraryChange, Notification, Payload, TranscodeEvent},
+        request::{Endpoint, Id},
+    },
+};
+
+const SOCKET: Subject = Subject::Endpoint(Endpoint::Notifications);
+
+impl State {
+    pub(super) fn socket_up(&mut self, now: Timestamp, effects: &mut Effects) {
+        self.exporter
+            .count(Endpoint::Notifications, 1, None, now.unix_seconds);
+        self.error_log.record(SOCKET, None, effects);
+        effects.log(Level::Info, "notifications: connected");
+        if self.connected_before {
+            self.exporter.reconnects += 1;
+        }
+        self.connected_before = true;
+        self.socket_up = true;
+        self.sessions.interrupted();
+        // Nothing is replayed: what happened meanwhile is in the listings.
+        effects.request_sessions(now.monotonic);
+        self.schedule.activities.request(now.monotonic);
+    }
+
+    pub(super) fn socket_down(&mut self, error: &PlexError, now: Timestamp, effects: &mut Effects) {
+        let requests = u8::from(!self.socket_up);
+        self.exporter.count(
+            Endpoint::Notifications,
+            requests,
+            Some(error),
+            now.unix_seconds,
+        );
+        self.error_log.record(SOCKET, Some(error), effects);
+        if self.socket_up {
+            self.socket_up = false;
+            self.sessions.interrupted();
+            effects.request_sessions(now.monotonic);
+            // It may be Plex that is down.
+            self.schedule.server.request(now.monotonic);
+        }
+    }
+
+    pub(super) fn on_notification(
+        &mut self,
+        notification: Notification,
+        now: Instant,
+        effects: &mut Effects,
+    ) {
+        self.exporter.count_notification(notification.kind);
+        self.dropped_entries += notification.dropped;
+        match notification.payload {
+            Payload::Playing(playing) => {
+                for playing in &playing {
+                    self.sessions.on_notification(playing, now, effects);
+                }
+            }
+            Payload::Transcode(event, transcodes) => {
+                if event != TranscodeEvent::Update && !transcodes.is_empty() {
+                    // Plex's own count of transcodes changes a moment later.
+                    let soon = now + schedule::SERVER_TRANSCODE;
+                    self.schedule.server.request(soon);
+                }
+                for transcode in transcodes {
+                    self.sessions
+                        .on_transcode_notification(event, transcode, now, effects);
+                }
+            }
+            Payload::Activity(changes) => {
+                for change in &changes {
+                    if self.activities.on_notification(change) {
+                        let context = change
+                            .activity()
+                            .and_then(|activity| activity.context.get());
+                        let library = context.and_then(|c| c.library_section_id.get());
+                        let change = LibraryChange {
+                            library: library.and_then(Id::parse),
+                            metadata_type: None,
+                        };
+                        self.library_changed(change, now);
+                    }
+                }
+            }
+            Payload::LibrariesChanged(changes) => {
+                for change in changes {
+                    self.library_changed(change, now);
+                }
+            }
+            Payload::Nothing => {}
+        }
+    }
+
+    fn library_changed(&mut self, change: LibraryChange, now: Instant) {
+        match change.library {
+            Some(id) => self.libraries.changed(id, now),
+            None => self.libraries.some_changed(change.metadata_type, now),
+        }
+        // Names, sizes, durations and new libraries are in the list.
+        let providers = &mut self.schedule.providers;
+        let soon = now + schedule::PROVIDERS_CHANGED;
+        let earliest = providers
+            .last_completed
+            .map(|completed| completed + schedule::PROVIDERS_MIN_INTERVAL);
+        providers.request(earliest.map_or(soon, |earliest| soon.max(earliest)));
+    }
+}

@@ -1,0 +1,257 @@
+//! The clock of one play: how long it has been playing and buffering.
+//!
+//! Time counts up to the last moment at which the session was *known* to be in its phase. A scrape
+//! may run ahead of that by [`LEAD`]. Invariant: no time is counted twice, and none is taken back.
+
+use std::time::{Duration, Instant};
+
+use super::phase::{Observed, Phase};
+
+/// What a scrape shows may run ahead of the last report by this much.
+///
+/// Clients report every 10 s, so in between the clock runs on; when a client vanishes without a
+/// word, at most this much too much was shown.
+pub const LEAD: Duration = Duration::from_secs(13);
+/// After a gap longer than this, the position in the item tells how much was played in it.
+pub const GAP: Duration = Duration::from_secs(45);
+
+/// Time that was counted in one step.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Credit {
+    /// Time played.
+    pub played: Duration,
+    /// Time spent buffering.
+    pub buffered: Duration,
+    /// It went from playing to buffering.
+    pub interrupted: bool,
+}
+
+/// The clock of one play.
+#[derive(Debug)]
+pub struct PlayClock {
+    phase: Phase,
+    /// Time is counted up to here.
+    counted: Instant,
+    /// It was last known to be in its phase at this moment.
+    confirmed: Instant,
+    /// The next item under its key was heard of at this moment: it ended then, unless the listing
+    /// says otherwise.
+    superseded: Option<Instant>,
+}
+
+impl PlayClock {
+    /// A clock that runs from `since`.
+    #[must_use]
+    pub fn new(phase: Phase, since: Instant) -> Self {
+        Self {
+            phase,
+            counted: since,
+            confirmed: since,
+            superseded: None,
+        }
+    }
+
+    /// What the session does.
+    #[must_use]
+    pub fn phase(&self) -> Phase {
+        self.phase
+    }
+
+    /// When it was last known to be live.
+    #[must_use]
+    pub fn confirmed(&self) -> Instant {
+        self.confirmed
+    }
+
+    /// When the next item under its key was first heard of.
+    #[must_use]
+    pub fn superseded(&self) -> Option<Instant> {
+        self.superseded
+    }
+
+    fn credit(&self, time: Duration) -> Credit {
+        match self.phase {
+            Phase::Playing => Credit {
+                played: time,
+                ..Credit::default()
+            },
+            Phase::Buffering => Credit {
+                buffered: time,
+                ..Credit::default()
+            },
+            Phase::Paused => Credit::default(),
+        }
+    }
+
+    fn advance(&mut self, until: Instant) -> Credit {
+        let until = self.superseded.map_or(until, |end| until.min(end));
+        let time = until.saturating_duration_since(self.counted);
+        self.counted = self.counted.max(until);
+        self.credit(time)
+    }
+
+    /// Counts what a scrape at `now` may show.
+    pub fn accrue(&mut self, now: Instant) -> Credit {
+        self.advance(now.min(self.confirmed + LEAD))
+    }
+
+    /// A notification says at `now` that it is in `phase`; it was in the last phase until then.
+    pub fn observe(&mut self, phase: Phase, now: Instant) -> Credit {
+        let mut credit = self.advance(now);
+        credit.interrupted = self.phase == Phase::Playing && phase == Phase::Buffering;
+        self.phase = phase;
+        self.confirmed = self.confirmed.max(now);
+        credit
+    }
+
+    /// A listing requested at `started` shows it in `phase`, further by `moved` in the item than
+    /// when it was last confirmed, where both positions are known.
+    pub fn observe_listing(
+        &mut self,
+        phase: Phase,
+        started: Instant,
+        moved: Option<Duration>,
+    ) -> Credit {
+        let until = self.superseded.map_or(started, |end| started.min(end));
+        let elapsed = until.saturating_duration_since(self.confirmed);
+        let counted = self.counted.saturating_duration_since(self.confirmed);
+        let target = match moved {
+            // It played all the time: a lost pause would have been two lost notifications.
+            _ if phase == self.phase && elapsed <= GAP => elapsed,
+            None if phase == self.phase => elapsed,
+            // When it changed is not known, but how far it came is.
+            Some(moved) if self.phase == Phase::Playing => elapsed.min(moved),
+            _ => Duration::ZERO,
+        };
+        let mut credit = self.credit(target.saturating_sub(counted));
+        credit.interrupted = self.phase == Phase::Playing && phase == Phase::Buffering;
+        self.counted = self.counted.max(until);
+        self.confirmed = self.confirmed.max(until);
+        self.phase = phase;
+        credit
+    }
+
+    /// Takes what notifications said before it was listed.
+    pub fn apply_observed(&mut self, observed: &Observed) -> Credit {
+        let Some(phase) = observed.phase else {
+            return Credit::default();
+        };
+        let mut observed = *observed;
+        observed.close(observed.last);
+        self.phase = phase;
+        self.counted = self.counted.max(observed.last);
+        self.confirmed = self.confirmed.max(observed.last);
+        Credit {
+            played: observed.played,
+            buffered: observed.buffered,
+            interrupted: observed.interrupted,
+        }
+    }
+
+    /// The next item under its key was heard of at `now`: it was in its phase until then.
+    pub fn supersede(&mut self, now: Instant) -> Credit {
+        if self.superseded.is_some() {
+            return Credit::default();
+        }
+        let credit = self.advance(now);
+        self.confirmed = self.confirmed.max(now);
+        self.superseded = Some(now);
+        credit
+    }
+
+    /// It was not superseded after all, and went on.
+    pub fn reinstate(&mut self) {
+        self.superseded = None;
+    }
+
+    /// A notification says at `now` that it is over.
+    pub fn stop(&mut self, now: Instant) -> Credit {
+        let credit = self.advance(now);
+        self.confirmed = self.confirmed.max(now);
+        credit
+    }
+
+    /// It runs again from `since`, after it had stopped.
+    pub fn restart(&mut self, since: Instant) {
+        self.superseded = None;
+        self.counted = self.counted.max(since);
+        self.confirmed = self.confirmed.max(since);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn seconds(credit: Credit) -> u64 {
+        credit.played.as_secs()
+    }
+
+    fn playing() -> (PlayClock, impl Fn(u64) -> Instant) {
+        let start = Instant::now();
+        let at = move |second| start + Duration::from_secs(second);
+        (PlayClock::new(Phase::Playing, start), at)
+    }
+
+    #[test]
+    fn a_scrape_runs_ahead_of_the_last_report_by_the_lead_at_most() {
+        let (mut clock, at) = playing();
+        assert_eq!(seconds(clock.accrue(at(5))), 5);
+        assert_eq!(seconds(clock.accrue(at(60))), LEAD.as_secs() - 5);
+        assert_eq!(
+            seconds(clock.observe(Phase::Playing, at(20))),
+            20 - LEAD.as_secs()
+        );
+    }
+
+    #[test]
+    fn a_pause_counts_nothing_and_a_lost_one_only_what_the_position_shows() {
+        let (mut clock, at) = playing();
+        assert_eq!(seconds(clock.observe(Phase::Paused, at(4))), 4);
+        assert_eq!(seconds(clock.accrue(at(10))), 0);
+        assert_eq!(seconds(clock.observe(Phase::Playing, at(14))), 0);
+        let moved = Some(Duration::from_secs(6));
+        assert_eq!(
+            seconds(clock.observe_listing(Phase::Paused, at(34), moved)),
+            6
+        );
+        clock.observe(Phase::Playing, at(40));
+        assert_eq!(
+            seconds(clock.observe_listing(Phase::Paused, at(50), None)),
+            0
+        );
+    }
+
+    #[test]
+    fn the_position_tells_what_was_played_during_a_long_outage() {
+        for (moved, expected) in [(0, 0), (100, 100), (5_000, 600)] {
+            let (mut clock, at) = playing();
+            clock.accrue(at(5));
+            let moved = Some(Duration::from_secs(moved));
+            let credit = clock.observe_listing(Phase::Playing, at(600), moved);
+            assert_eq!(5 + seconds(credit), expected.max(5));
+        }
+    }
+
+    #[test]
+    fn an_item_ends_when_the_next_is_first_heard_of() {
+        let (mut clock, at) = playing();
+        assert_eq!(seconds(clock.supersede(at(9))), 9);
+        assert_eq!(seconds(clock.accrue(at(12))), 0);
+        assert_eq!(
+            seconds(clock.observe_listing(Phase::Playing, at(13), None)),
+            0
+        );
+        clock.reinstate();
+        assert_eq!(seconds(clock.observe(Phase::Playing, at(15))), 6);
+    }
+
+    #[test]
+    fn an_interruption_is_a_change_from_playing_to_buffering() {
+        let (mut clock, at) = playing();
+        assert!(clock.observe(Phase::Buffering, at(1)).interrupted);
+        let credit = clock.observe(Phase::Playing, at(3));
+        assert_eq!((credit.buffered.as_secs(), credit.interrupted), (2, false));
+        assert!(!clock.observe(Phase::Paused, at(4)).interrupted);
+    }
+}
