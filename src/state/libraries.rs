@@ -19,7 +19,6 @@ use crate::plex::{
 pub const MAX_LIBRARIES: usize = 2_000;
 /// Item counts are refreshed this often without any notice of change, for up to
 /// [`QUICK_LIBRARIES`].
-
 const RECOUNT: Duration = Duration::from_mins(15);
 /// More libraries than these are counted less often, so that the load on Plex stays bounded.
 const QUICK_LIBRARIES: u32 = 40;

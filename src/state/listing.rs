@@ -93,8 +93,8 @@ impl Sessions {
     /// Whether the listed `session` is the live `play` under its key.
     fn goes_on(&self, play: &Play, session: &Session, started: Instant) -> bool {
         let interrupted = play.interruptions != self.interruptions;
-        !play.identity.differs(&Identity::of(session))
-            && !(interrupted && is_new_start(play, session, started))
+        let another = play.identity.differs(&Identity::of(session));
+        !another && (!interrupted || !is_new_start(play, session, started))
     }
 
     fn apply_session(

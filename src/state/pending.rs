@@ -184,7 +184,7 @@ impl Pending {
 
     /// How many keys are pending.
     #[must_use]
-    pub fn len(&self) -> usize {
+    pub fn count(&self) -> usize {
         self.sessions.len()
     }
 }
@@ -211,7 +211,7 @@ mod tests {
         assert_eq!(found.superseded, Some(at(18)));
         let found = pending.take("7", id(3), at(20)).unwrap();
         assert_eq!((found.observed.first, found.superseded), (at(18), None));
-        assert_eq!(pending.len(), 0);
+        assert_eq!(pending.count(), 0);
     }
 
     #[test]

@@ -65,7 +65,7 @@ impl SeriesTable {
 
     /// How many series there are, shown or not.
     #[must_use]
-    pub fn len(&self) -> usize {
+    pub fn count(&self) -> usize {
         self.by_labels.len()
     }
 
@@ -146,15 +146,12 @@ impl SeriesTable {
             live: 0,
             last_ended: None,
         };
-        let id = match self.free.pop() {
-            Some(id) => {
-                self.slots[id] = Some(series);
-                id
-            }
-            None => {
-                self.slots.push(Some(series));
-                self.slots.len() - 1
-            }
+        let id = if let Some(id) = self.free.pop() {
+            self.slots[id] = Some(series);
+            id
+        } else {
+            self.slots.push(Some(series));
+            self.slots.len() - 1
         };
         self.by_labels.insert(labels, id);
         id
@@ -210,7 +207,7 @@ mod tests {
         table.end(second, now);
         assert_eq!(shown(&table, now + KEEP_ENDED), []);
         table.leave(second);
-        assert_eq!(table.len(), 0);
+        assert_eq!(table.count(), 0);
     }
 
     #[test]
@@ -230,6 +227,6 @@ mod tests {
             table.end(id, now);
             table.leave(id);
         }
-        assert_eq!(table.len(), 0);
+        assert_eq!(table.count(), 0);
     }
 }

@@ -83,7 +83,7 @@ impl Sessions {
     /// How many ended plays and pending sessions are kept.
     #[must_use]
     pub fn kept(&self) -> (usize, usize) {
-        (self.ended.iter().len(), self.pending.len())
+        (self.ended.iter().len(), self.pending.count())
     }
 
     /// The connection to Plex was interrupted, or is back: keys may have started again.
