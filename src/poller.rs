@@ -66,9 +66,11 @@ impl Poller {
             PlexRequest::Server => &self.server,
             PlexRequest::Sessions => &self.sessions,
             PlexRequest::Metadata(_) => &self.titles,
-            PlexRequest::Providers | PlexRequest::Items(_) | PlexRequest::Activities => {
-                &self.libraries
-            }
+            PlexRequest::Providers
+            | PlexRequest::Items(_)
+            | PlexRequest::Activities
+            | PlexRequest::Accounts
+            | PlexRequest::Updater => &self.libraries,
             PlexRequest::Resources | PlexRequest::Bandwidth => &self.statistics,
         };
         lane.try_send(request)

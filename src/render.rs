@@ -26,6 +26,7 @@ pub fn render(state: &State, process: &Process, now: Timestamp, capacity: usize)
     libraries(&mut out, state);
     sessions(&mut out, state, now);
     transcodes(&mut out, state);
+    lasting(&mut out, state, now);
     exporter(&mut out, state, process);
     out.into_text()
 }
@@ -72,6 +73,16 @@ fn server(out: &mut TextWriter, state: &State, now: Timestamp) {
         state.active_transcodes.get(now).copied().flatten(),
     );
     out.sample(&c::WEBSOCKET, Some(flag(state.socket_up)));
+    let server = state.server.as_ref();
+    out.sample(
+        &c::REMOTE_ACCESS,
+        server.and_then(|server| server.remote_access).map(flag),
+    );
+    out.sample(
+        &c::SIGNED_IN,
+        server.and_then(|server| server.signed_in).map(flag),
+    );
+    out.sample(&c::UPDATE_AVAILABLE, state.update_available.map(flag));
     let activities = state.activities.by_type();
     out.samples(
         &c::ACTIVITIES,
@@ -109,6 +120,27 @@ fn libraries(out: &mut TextWriter, state: &State) {
                 library.items?,
             ))
         }),
+    );
+    out.samples(
+        &c::LIBRARY_CONTENTS,
+        libraries.iter().flat_map(|(id, library)| {
+            library
+                .contents
+                .iter()
+                .map(|(content, count)| ([&*library.kind, &library.title, &**id, *content], *count))
+        }),
+    );
+    out.samples(
+        &c::LIBRARY_LAST_SCAN,
+        per_library(|library| library.scanned),
+    );
+    out.samples(
+        &c::LIBRARY_REFRESHING,
+        per_library(|library| library.refreshing.map(flag)),
+    );
+    out.samples(
+        &c::LIBRARY_NEWEST_ITEM,
+        per_library(|library| library.newest),
     );
     let starts = |id| state.starts.get(&id).copied().unwrap_or(0) as f64;
     let known = state
@@ -155,12 +187,24 @@ fn sessions(out: &mut TextWriter, state: &State, now: Timestamp) {
         series().map(|series| (series.labels(), seconds(series.played))),
     );
     out.cached_samples(
+        &c::SESSION_INFO,
+        live(state, |_, labels| Some((&*labels.info, 1.0))),
+    );
+    out.cached_samples(
+        &c::SESSION_MEDIA_INFO,
+        live(state, |_, labels| Some((labels.media.as_deref()?, 1.0))),
+    );
+    out.cached_samples(
         &c::SESSION_BANDWIDTH,
-        live(state, |play, labels| Some((&*labels.info, play.bandwidth?))),
+        live(state, |play, labels| {
+            Some((&*labels.network, play.bandwidth?))
+        }),
     );
     out.cached_samples(
         &c::SESSION_BITRATE,
-        live(state, |play, labels| Some((&*labels.info, play.bitrate?))),
+        live(state, |play, labels| {
+            Some((&*labels.network, play.bitrate?))
+        }),
     );
     out.cached_samples(
         &c::SESSION_PROGRESS,
@@ -174,6 +218,16 @@ fn transcodes(out: &mut TextWriter, state: &State) {
     out.cached_samples(
         &c::TRANSCODE_INFO,
         live(state, |_, labels| Some((labels.transcode.as_deref()?, 1.0))),
+    );
+    let encoded = state
+        .sessions
+        .live()
+        .filter_map(|play| play.encoded.as_ref());
+    out.cached_samples(
+        &c::TRANSCODE_CAUSE,
+        encoded
+            .flat_map(|labels| &labels.causes)
+            .map(|labels| (&**labels, 1.0)),
     );
     out.cached_samples(
         &c::TRANSCODE_SPEED,
@@ -209,6 +263,55 @@ fn live<'a>(
         .filter_map(move |play| sample(play, play.encoded.as_ref()?))
 }
 
+/// What stays when sessions and their series go.
+fn lasting(out: &mut TextWriter, state: &State, now: Timestamp) {
+    let lasting = &state.sessions.lasting;
+    let buffering = || {
+        lasting
+            .buffering
+            .iter()
+            .map(|((location, stream_type), buffering)| ([&**location, &**stream_type], buffering))
+    };
+    out.samples(
+        &c::BUFFERING_TOTAL,
+        buffering().map(|(labels, buffering)| (labels, buffering.interruptions as f64)),
+    );
+    out.samples(
+        &c::BUFFERING_SECONDS,
+        buffering().map(|(labels, buffering)| (labels, seconds(buffering.time))),
+    );
+    out.samples(
+        &c::USER_PLAY_STARTS,
+        lasting
+            .user_starts
+            .iter()
+            .map(|(user, starts)| ([&**user], *starts as f64)),
+    );
+    out.cached_samples(
+        &c::USER_PLAY_SECONDS,
+        lasting
+            .user_play
+            .iter()
+            .map(|(labels, time)| (labels, seconds(time))),
+    );
+    let bytes = lasting.user_bytes.iter();
+    out.samples(
+        &c::USER_TRANSMIT,
+        bytes
+            .filter(|_| state.sent_bytes(now.monotonic).is_some())
+            .map(|((user, lan), bytes)| {
+                ([&**user, if *lan { "lan" } else { "wan" }], *bytes as f64)
+            }),
+    );
+    out.cached_samples(
+        &c::TRANSCODE_SECONDS,
+        lasting
+            .transcode
+            .iter()
+            .map(|(labels, time)| (labels, seconds(time))),
+    );
+}
+
 fn exporter(out: &mut TextWriter, state: &State, process: &Process) {
     let exporter = &state.exporter;
     out.samples(
@@ -239,6 +342,12 @@ fn exporter(out: &mut TextWriter, state: &State, process: &Process) {
         exporter
             .succeeded()
             .map(|(endpoint, wall)| ([endpoint.template()], rounded(wall))),
+    );
+    out.histograms(
+        &c::REQUEST_DURATION,
+        exporter
+            .durations()
+            .map(|(endpoint, histogram)| ([endpoint.template()], histogram)),
     );
     out.sample(&c::RECONNECTS, Some(exporter.reconnects as f64));
     out.samples(

@@ -7,6 +7,8 @@ pub enum Kind {
     Gauge,
     /// Only goes up.
     Counter,
+    /// Counts by size.
+    Histogram,
 }
 
 /// One metric.
@@ -79,6 +81,7 @@ const PLAY: &[&str] = &[
     "location",
     "local",
 ];
+const BUFFERING: &[&str] = &["location", "stream_type"];
 const SESSION: &[&str] = &["session", "user", "location"];
 
 macro_rules! catalogue {
@@ -116,6 +119,11 @@ catalogue! {
         "1 while the notification socket is up and proven alive, else 0.");
     ACTIVITIES = gauge("plex_activities", &["type"],
         "Background activities (scans, downloads and the like) running now.");
+    REMOTE_ACCESS = gauge("plex_remote_access", &[],
+        "1 when plex.tv sees a way to the server from outside (mapped), else 0.");
+    SIGNED_IN = gauge("plex_signed_in", &[], "1 when the server is signed in to plex.tv, else 0.");
+    UPDATE_AVAILABLE = gauge("plex_update_available", &[],
+        "1 when a newer release of Plex Media Server waits, else 0.");
     LIBRARY_DURATION_MS = gauge("plex_library_duration_milliseconds", LIBRARY,
         "Length of everything in the library, in milliseconds.");
     LIBRARY_DURATION = gauge("plex_library_duration_seconds", LIBRARY,
@@ -125,6 +133,15 @@ catalogue! {
     LIBRARY_ITEMS = gauge("plex_library_items",
         &["library_type", "library", "library_id", "content_type"],
         "Items in the library: movies, episodes, tracks, photos or items.");
+    LIBRARY_CONTENTS = gauge("plex_library_contents",
+        &["library_type", "library", "library_id", "content_type"],
+        "What the library holds beside its items: shows, seasons, artists, albums.");
+    LIBRARY_LAST_SCAN = gauge("plex_library_last_scan_timestamp_seconds", LIBRARY,
+        "When the library was last scanned, in seconds since the epoch.");
+    LIBRARY_REFRESHING = gauge("plex_library_refreshing", LIBRARY,
+        "1 while the library is scanned, else 0.");
+    LIBRARY_NEWEST_ITEM = gauge("plex_library_newest_item_timestamp_seconds", LIBRARY,
+        "When the newest item was added, in seconds since the epoch.");
     ACTIVE_SESSIONS = gauge("plex_active_sessions", &[], "Live sessions.");
     SESSIONS = gauge("plex_sessions", &["state", "media_type", "stream_type", "location"],
         "Live sessions by state and kind.");
@@ -134,6 +151,15 @@ catalogue! {
         "Plays with these labels that have played; removed a minute after the last of them ended.");
     PLAY_SECONDS = counter("plex_play_seconds_total", PLAY,
         "Seconds that plays with these labels have been playing.");
+    SESSION_INFO = gauge("plex_session_info",
+        &["session", "state", "user", "player", "device", "device_type", "media_type", "title",
+          "child_title", "grandchild_title", "library", "library_id", "stream_type",
+          "transcode_type", "location", "relayed", "secure", "live"],
+        "A live session, whatever its state; always 1.");
+    SESSION_MEDIA_INFO = gauge("plex_session_media_info",
+        &["session", "container", "video_codec", "video_resolution", "dynamic_range",
+          "audio_codec", "audio_channels", "subtitle_codec"],
+        "The file behind the session, before any transcoding; always 1.");
     SESSION_BANDWIDTH = gauge("plex_session_bandwidth_kbps", SESSION,
         "Bandwidth reserved for the session, in kbit/s.");
     SESSION_BITRATE = gauge("plex_session_bitrate_kbps", SESSION,
@@ -145,12 +171,28 @@ catalogue! {
           "source_audio_codec", "audio_codec", "container", "protocol", "hw_decoding",
           "hw_encoding", "hw_full_pipeline"],
         "What the session's transcode does; always 1.");
+    TRANSCODE_CAUSE = gauge("plex_transcode_cause", &["session", "cause"],
+        "Why the session is not played directly, inferred from file and output; always 1.");
     TRANSCODE_SPEED = gauge("plex_transcode_speed_ratio", &["session"],
         "Transcoding speed in multiples of real time.");
     TRANSCODE_THROTTLED = gauge("plex_transcode_throttled", &["session"],
         "1 when the transcoder pauses because it is ahead of the client, else 0.");
     TRANSCODE_HARDWARE_REQUESTED = gauge("plex_transcode_hardware_requested", &["session"],
         "1 when hardware was asked for, whether or not it is used, else 0.");
+    BUFFERING_TOTAL = counter("plex_play_buffering_total", BUFFERING,
+        "Times a session that was playing went to buffering.");
+    BUFFERING_SECONDS = counter("plex_play_buffering_seconds_total", BUFFERING,
+        "Seconds that sessions spent buffering, the wait at the start of a play included.");
+    USER_PLAY_STARTS = counter("plex_user_play_starts_total", &["user"],
+        "Plays begun since the exporter started, by user.");
+    USER_PLAY_SECONDS = counter("plex_user_play_seconds_total",
+        &["user", "library", "library_id", "media_type", "stream_type", "location"],
+        "Seconds that users have been playing since the exporter started.");
+    USER_TRANSMIT = counter("plex_user_transmit_bytes_total", &["user", "location"],
+        "Bytes Plex sent to users since the exporter started (Plex Pass).");
+    TRANSCODE_SECONDS = counter("plex_transcode_seconds_total",
+        &["video_decision", "hw_decoding", "hw_encoding", "source_video_codec", "video_codec"],
+        "Seconds that sessions have been playing while Plex transcoded for them.");
     BUILD_INFO = own("plex_exporter_build_info", Kind::Gauge,
         &["version", "revision", "rustversion"], "What the exporter was built from; always 1.");
     REQUESTS = own("plex_exporter_plex_requests_total", Kind::Counter, &["endpoint"],
@@ -159,6 +201,8 @@ catalogue! {
         &["endpoint", "reason"], "Requests to Plex that failed.");
     LAST_SUCCESS = own("plex_exporter_last_success_timestamp_seconds", Kind::Gauge, &["endpoint"],
         "When a request to Plex last succeeded, in seconds since the epoch.");
+    REQUEST_DURATION = own("plex_exporter_plex_request_duration_seconds", Kind::Histogram,
+        &["endpoint"], "How long Plex took to answer.");
     RECONNECTS = own("plex_exporter_websocket_reconnects_total", Kind::Counter, &[],
         "Times the notification socket was connected again.");
     NOTIFICATIONS = own("plex_exporter_notifications_total", Kind::Counter, &["type"],

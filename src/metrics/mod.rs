@@ -2,7 +2,9 @@
 //! metrics. Nothing in here knows the state.
 
 pub mod catalogue;
+mod histogram;
 pub mod process;
 mod text;
 
+pub use histogram::Histogram;
 pub use text::{TextWriter, encode_labels};

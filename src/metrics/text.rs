@@ -12,7 +12,10 @@ use prometheus::{
     proto::{Counter, Gauge, LabelPair, Metric, MetricFamily, MetricType},
 };
 
-use super::catalogue::{Desc, Kind};
+use super::{
+    Histogram,
+    catalogue::{Desc, Kind},
+};
 
 /// The text of labels, as it stands between the braces: `a="1",b="2"`.
 pub fn encode_labels<'a>(labels: impl IntoIterator<Item = (&'a str, &'a str)>) -> Box<str> {
@@ -62,14 +65,39 @@ impl TextWriter {
         let mut family = family(desc.name, desc.help, desc.kind);
         for (values, value) in samples {
             debug_assert_eq!(values.len(), desc.labels.len(), "{}", desc.name);
-            let mut labels = if desc.server {
-                self.server_pairs.clone()
-            } else {
-                Vec::new()
-            };
+            let mut labels = self.common_labels(desc);
             labels.extend(pairs(desc.labels.iter().copied().zip(values)));
             family.mut_metric().push(metric(desc.kind, labels, value));
         }
+        self.write(family);
+    }
+
+    /// Writes histograms; nothing when there are none.
+    pub fn histograms<'a, const N: usize>(
+        &mut self,
+        desc: &Desc,
+        samples: impl IntoIterator<Item = ([&'a str; N], &'a Histogram)>,
+    ) {
+        let mut family = family(desc.name, desc.help, desc.kind);
+        for (values, histogram) in samples {
+            let mut labels = self.common_labels(desc);
+            labels.extend(pairs(desc.labels.iter().copied().zip(values)));
+            let mut metric = Metric::from_label(labels);
+            metric.set_histogram(histogram.to_proto());
+            family.mut_metric().push(metric);
+        }
+        self.write(family);
+    }
+
+    fn common_labels(&self, desc: &Desc) -> Vec<LabelPair> {
+        if desc.server {
+            self.server_pairs.clone()
+        } else {
+            Vec::new()
+        }
+    }
+
+    fn write(&mut self, family: MetricFamily) {
         if !family.get_metric().is_empty() {
             self.text.push_str(&encode(&[family]));
         }
@@ -93,6 +121,7 @@ impl TextWriter {
         let kind = match desc.kind {
             Kind::Gauge => "gauge",
             Kind::Counter => "counter",
+            Kind::Histogram => "histogram",
         };
         // Writing to a String cannot fail.
         let _ = writeln!(
@@ -139,6 +168,7 @@ fn metric(kind: Kind, labels: Vec<LabelPair>, value: f64) -> Metric {
             counter.set_value(value);
             metric.set_counter(counter);
         }
+        Kind::Histogram => {}
     }
     metric
 }
@@ -150,6 +180,7 @@ fn family(name: &str, help: &str, kind: Kind) -> MetricFamily {
     family.set_field_type(match kind {
         Kind::Gauge => MetricType::GAUGE,
         Kind::Counter => MetricType::COUNTER,
+        Kind::Histogram => MetricType::HISTOGRAM,
     });
     family
 }

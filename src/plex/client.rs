@@ -146,6 +146,8 @@ pub fn decode(fetch: &PlexRequest, body: impl Read) -> Result<PlexResponse, Plex
         PlexRequest::Resources => PlexResponse::Resources(container(body)?),
         PlexRequest::Bandwidth => PlexResponse::Bandwidth(container(body)?),
         PlexRequest::Activities => PlexResponse::Activities(container(body)?),
+        PlexRequest::Accounts => PlexResponse::Accounts(container(body)?),
+        PlexRequest::Updater => PlexResponse::Updater(container(body)?),
     })
 }
 

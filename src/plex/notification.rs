@@ -45,6 +45,10 @@ pub enum Payload {
     Activity(Vec<ActivityChange>),
     /// Items were added, changed or deleted.
     LibrariesChanged(Vec<LibraryChange>),
+    /// The state of an update of Plex changed.
+    UpdateChanged,
+    /// Whether the server can be reached from outside changed.
+    ReachabilityChanged,
     /// Nothing of interest.
     Nothing,
 }
@@ -227,6 +231,8 @@ fn payload(kind: &str, container: &Container, dropped: &mut u64) -> Payload {
                 metadata_type: entry.metadata_type.whole(),
             }))
         }
+        "update.statechange" => Payload::UpdateChanged,
+        "reachability" => Payload::ReachabilityChanged,
         _ => Payload::Nothing,
     }
 }

@@ -23,13 +23,17 @@ pub enum Endpoint {
     Bandwidth,
     /// Background activities.
     Activities,
+    /// Who may use the server.
+    Accounts,
+    /// Updates of the server.
+    Updater,
     /// The notification socket.
     Notifications,
 }
 
 impl Endpoint {
     /// All of them.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 11] = [
         Self::Server,
         Self::Providers,
         Self::Sessions,
@@ -38,6 +42,8 @@ impl Endpoint {
         Self::Resources,
         Self::Bandwidth,
         Self::Activities,
+        Self::Accounts,
+        Self::Updater,
         Self::Notifications,
     ];
 
@@ -53,6 +59,8 @@ impl Endpoint {
             Self::Resources => "/statistics/resources",
             Self::Bandwidth => "/statistics/bandwidth",
             Self::Activities => "/activities",
+            Self::Accounts => "/accounts",
+            Self::Updater => "/updater/status",
             Self::Notifications => "/:/websockets/notifications",
         }
     }
@@ -85,9 +93,6 @@ pub struct ItemsQuery {
     pub library: Id,
     /// Plex's metadata type (4 episode, 7 and 10 track); all of the section's own without one.
     pub metadata_type: Option<u8>,
-    /// How many items to send along with the count. 0 is enough for most servers; one that then
-    /// leaves the total out is asked again with 1.
-    pub page: u8,
 }
 
 /// One request to Plex.
@@ -109,6 +114,10 @@ pub enum PlexRequest {
     Bandwidth,
     /// `/activities`
     Activities,
+    /// `/accounts`
+    Accounts,
+    /// `/updater/status`
+    Updater,
 }
 
 impl PlexRequest {
@@ -124,6 +133,8 @@ impl PlexRequest {
             Self::Resources => Endpoint::Resources,
             Self::Bandwidth => Endpoint::Bandwidth,
             Self::Activities => Endpoint::Activities,
+            Self::Accounts => Endpoint::Accounts,
+            Self::Updater => Endpoint::Updater,
         }
     }
 
@@ -144,11 +155,12 @@ impl PlexRequest {
                     None => String::new(),
                 };
                 format!(
-                    "/library/sections/{}/all?{kind}X-Plex-Container-Start=0&X-Plex-Container-Size={}",
-                    query.library, query.page
+                    "/library/sections/{}/all?{kind}sort=addedAt:desc\
+                     &X-Plex-Container-Start=0&X-Plex-Container-Size=1",
+                    query.library
                 )
             }
-            Self::Server | Self::Sessions | Self::Activities => {
+            Self::Server | Self::Sessions | Self::Activities | Self::Accounts | Self::Updater => {
                 self.endpoint().template().to_owned()
             }
         }
@@ -158,9 +170,9 @@ impl PlexRequest {
     #[must_use]
     pub fn headers(&self) -> Vec<(&'static str, String)> {
         match self {
-            Self::Items(query) => vec![
+            Self::Items(_) => vec![
                 ("X-Plex-Container-Start", "0".to_owned()),
-                ("X-Plex-Container-Size", query.page.to_string()),
+                ("X-Plex-Container-Size", "1".to_owned()),
             ],
             _ => Vec::new(),
         }
@@ -179,6 +191,8 @@ pub enum PlexResponse {
     Resources(wire::Resources),
     Bandwidth(wire::Bandwidth),
     Activities(wire::Activities),
+    Accounts(wire::Accounts),
+    Updater(wire::Updater),
 }
 
 #[cfg(test)]
@@ -206,11 +220,11 @@ mod tests {
         let fetch = PlexRequest::Items(ItemsQuery {
             library: Id::parse("2").unwrap(),
             metadata_type: Some(4),
-            page: 0,
         });
         assert_eq!(
             fetch.path(),
-            "/library/sections/2/all?type=4&X-Plex-Container-Start=0&X-Plex-Container-Size=0"
+            "/library/sections/2/all?type=4&sort=addedAt:desc\
+             &X-Plex-Container-Start=0&X-Plex-Container-Size=1"
         );
         assert_eq!(fetch.headers().len(), 2);
     }

@@ -37,6 +37,10 @@ pub struct Server {
     pub transcoder_active_video_sessions: Number,
     /// Present only while the server starts.
     pub start_state: Text,
+    /// `mapped` when plex.tv sees a way to the server from outside.
+    pub my_plex_mapping_state: Text,
+    /// `ok` when the server is signed in to plex.tv.
+    pub my_plex_signin_state: Text,
 }
 
 /// `/media/providers?includeStorage=1`.
@@ -89,9 +93,13 @@ pub struct Directory {
     pub duration_total: Number,
     /// Bytes of everything in it; only with `includeStorage=1`.
     pub storage_total: Number,
+    /// When it was last scanned.
+    pub scanned_at: Number,
+    /// Whether it is being scanned.
+    pub refreshing: Flag,
 }
 
-/// `/library/sections/{id}/all` with paging: only the count is read.
+/// `/library/sections/{id}/all` with paging, sorted: the count and the newest item.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
 pub struct Items {
@@ -99,6 +107,17 @@ pub struct Items {
     pub size: Number,
     /// Elements in the section; only when paging was understood.
     pub total_size: Number,
+    /// The newest item.
+    #[serde(rename = "Metadata")]
+    pub newest: LenientVec<NewestItem, 1>,
+}
+
+/// An item of a section.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+pub struct NewestItem {
+    /// When it was added.
+    pub added_at: Number,
 }
 
 /// `/status/sessions`.
@@ -136,6 +155,8 @@ pub struct Session {
     pub duration: Number,
     /// Where in it the client is.
     pub view_offset: Number,
+    /// Whether it is live TV.
+    pub live: Flag,
     /// Who plays.
     #[serde(rename = "User")]
     pub user: MaybeObject<User>,
@@ -183,6 +204,12 @@ pub struct Player {
     pub device: Text,
     /// The client program.
     pub product: Text,
+    /// The name its owner gave the client.
+    pub title: Text,
+    /// Whether plex.tv relays the connection.
+    pub relayed: Flag,
+    /// Whether the connection is encrypted.
+    pub secure: Flag,
     /// The client's id.
     pub machine_identifier: Text,
 }
@@ -209,6 +236,14 @@ pub struct Media {
     pub bitrate: Number,
     /// `4k`, `1080`, `720p`, `SD` …
     pub video_resolution: Text,
+    /// `mkv`, `mp4`, `flac` …
+    pub container: Text,
+    /// `hevc`, `h264` …
+    pub video_codec: Text,
+    /// `eac3`, `aac` …
+    pub audio_codec: Text,
+    /// 2, 6, 8 …
+    pub audio_channels: Number,
     /// Whether this version plays.
     pub selected: Flag,
     /// Its files.
@@ -248,8 +283,19 @@ pub const SUBTITLE: u64 = 3;
 #[derive(Debug, Default, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
 pub struct Stream {
+    /// Its number, the same in a session and in the library.
+    pub id: Text,
     /// [`VIDEO`], [`AUDIO`], [`SUBTITLE`].
     pub stream_type: Number,
+    /// `hevc`, `eac3`, `srt` …
+    pub codec: Text,
+    /// Of audio.
+    pub channels: Number,
+    /// The transfer function: `smpte2084` is HDR10, `arib-std-b67` HLG.
+    pub color_trc: Text,
+    /// Whether there is a Dolby Vision layer.
+    #[serde(rename = "DOVIPresent")]
+    pub dovi_present: Flag,
     /// kbit/s.
     pub bitrate: Number,
     /// `copy`, `transcode`, `burn`, `ignore`; absent when played directly.
@@ -298,6 +344,10 @@ pub struct TranscodeSession {
     pub source_audio_codec: Text,
     /// The output's.
     pub audio_codec: Text,
+    /// The output's.
+    pub audio_channels: Number,
+    /// Lines of the output.
+    pub height: Number,
     /// `mkv`, `mp4`, `mpegts`.
     pub container: Text,
     /// `http`, `hls`, `dash`.
@@ -327,6 +377,8 @@ impl TranscodeSession {
             video_codec,
             source_audio_codec,
             audio_codec,
+            audio_channels,
+            height,
             container,
             protocol,
             transcode_hw_requested,
@@ -345,6 +397,8 @@ impl TranscodeSession {
         self.video_codec.merge(video_codec);
         self.source_audio_codec.merge(source_audio_codec);
         self.audio_codec.merge(audio_codec);
+        self.audio_channels.merge(audio_channels);
+        self.height.merge(height);
         self.container.merge(container);
         self.protocol.merge(protocol);
         self.transcode_hw_requested.merge(transcode_hw_requested);
@@ -461,4 +515,40 @@ pub struct ActivityContext {
     /// The library, for a scan.
     #[serde(rename = "librarySectionID")]
     pub library_section_id: Text,
+}
+
+/// `/accounts`.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub struct Accounts {
+    /// The owner, and whoever the server is shared with.
+    #[serde(rename = "Account")]
+    pub accounts: LenientVec<Account, 4_000>,
+}
+
+/// Somebody who may use the server.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub struct Account {
+    /// 0 is a placeholder, 1 the owner.
+    pub id: Number,
+    /// A user name or an e-mail address; empty for the placeholder.
+    pub name: Text,
+}
+
+/// `/updater/status`.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub struct Updater {
+    /// Releases newer than the one that runs; absent without.
+    #[serde(rename = "Release")]
+    pub releases: LenientVec<Release>,
+}
+
+/// A release of Plex Media Server.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub struct Release {
+    /// `available`, `notify`, `downloaded`, `skipped`, `done` …
+    pub state: Text,
 }

@@ -42,8 +42,13 @@ pub struct SentBytes {
 }
 
 impl SentBytes {
-    /// Adds what `rows` have that was not counted yet.
-    pub fn add(&mut self, rows: &[BandwidthRow], now: Instant) {
+    /// Adds what `rows` have that was not counted yet; `sent` is told account, network and bytes.
+    pub fn add(
+        &mut self,
+        rows: &[BandwidthRow],
+        now: Instant,
+        mut sent: impl FnMut(u64, bool, u64),
+    ) {
         for row in rows {
             let (Some(at), Some(bytes)) = (row.at.whole(), row.bytes.whole()) else {
                 continue;
@@ -65,6 +70,9 @@ impl SentBytes {
             if self.begun {
                 let total = if lan { &mut self.lan } else { &mut self.wan };
                 *total = total.saturating_add(more);
+                if more > 0 {
+                    sent(key.1, lan, more);
+                }
             }
         }
         self.begun = true;
@@ -94,7 +102,7 @@ mod tests {
     fn begun() -> (SentBytes, Instant) {
         let now = Instant::now();
         let mut sent = SentBytes::default();
-        sent.add(&[], now);
+        sent.add(&[], now, |_, _, _| {});
         (sent, now)
     }
 
@@ -108,6 +116,7 @@ mod tests {
                 row(1_004, 2, false, 7),
             ],
             now,
+            |_, _, _| {},
         );
         // The window again, the newest grown, a late row between.
         sent.add(
@@ -117,13 +126,15 @@ mod tests {
                 row(1_004, 1, true, 5),
             ],
             now,
+            |_, _, _| {},
         );
         assert_eq!((sent.lan, sent.wan), (31, 7));
         // A quiet response, then the old rows again.
-        sent.add(&[], now + Duration::from_mins(10));
+        sent.add(&[], now + Duration::from_mins(10), |_, _, _| {});
         sent.add(
             &[row(1_005, 1, true, 25), row(1_004, 2, false, 7)],
             now + Duration::from_mins(14),
+            |_, _, _| {},
         );
         assert_eq!((sent.lan, sent.wan), (31, 7));
     }
@@ -132,9 +143,17 @@ mod tests {
     fn what_the_first_window_held_never_counts_but_its_growth_does() {
         let now = Instant::now();
         let mut sent = SentBytes::default();
-        sent.add(&[row(999, 1, true, 10), row(1_000, 1, true, 2)], now);
+        sent.add(
+            &[row(999, 1, true, 10), row(1_000, 1, true, 2)],
+            now,
+            |_, _, _| {},
+        );
         assert_eq!(sent.lan, 0);
-        sent.add(&[row(999, 1, true, 10), row(1_000, 1, true, 5)], now);
+        sent.add(
+            &[row(999, 1, true, 10), row(1_000, 1, true, 5)],
+            now,
+            |_, _, _| {},
+        );
         assert_eq!(sent.lan, 3);
     }
 
@@ -142,11 +161,11 @@ mod tests {
     fn rows_of_any_time_count_and_are_forgotten_after_a_while() {
         let (mut sent, mut now) = begun();
         for at in [5, 4_000_000_000, 1_000, 86_400 * 365 * 500] {
-            sent.add(&[row(at, 1, true, 1)], now);
+            sent.add(&[row(at, 1, true, 1)], now, |_, _, _| {});
             now += REMEMBER;
         }
         assert_eq!(sent.lan, 4);
-        sent.add(&[], now);
+        sent.add(&[], now, |_, _, _| {});
         assert_eq!(sent.remembered(), 0);
     }
 
@@ -156,7 +175,7 @@ mod tests {
         let rows: Vec<_> = (0..=MAX_ROWS as u64)
             .map(|at| row(at, 1, true, 1))
             .collect();
-        sent.add(&rows, now);
+        sent.add(&rows, now, |_, _, _| {});
         assert_eq!((sent.remembered(), sent.dropped), (MAX_ROWS, 1));
     }
 
@@ -179,7 +198,7 @@ mod tests {
                     let known = largest.entry((second, device, lan)).or_default();
                     *known = (*known).max(bytes);
                 }
-                sent.add(&rows, now);
+                sent.add(&rows, now, |_, _, _| {});
                 prop_assert!(sent.lan + sent.wan >= before);
                 before = sent.lan + sent.wan;
             }

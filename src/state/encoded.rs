@@ -2,8 +2,16 @@
 
 use std::borrow::Cow;
 
-use super::{classify, play::Play, sanitize::normalize_token};
-use crate::metrics::{catalogue, encode_labels};
+use super::{
+    classify,
+    play::{Play, Title},
+    sanitize::normalize_token,
+    source::Source,
+};
+use crate::metrics::{
+    catalogue::{self, Desc},
+    encode_labels,
+};
 
 /// The text of a play's labels, for every set of labels it appears with.
 #[derive(Debug, Clone, PartialEq)]
@@ -11,13 +19,28 @@ pub struct EncodedLabels {
     /// Of `plex_plays_total` and `plex_play_seconds_total`.
     pub play: Box<str>,
     /// `session`, `user`, `location`.
-    pub info: Box<str>,
+    pub network: Box<str>,
     /// `session`, `user`.
     pub viewer: Box<str>,
     /// `session`.
     pub session: Box<str>,
+    /// Of `plex_session_info`.
+    pub info: Box<str>,
+    /// Of `plex_session_media_info`, once the file is known or known to stay unknown.
+    pub media: Option<Box<str>>,
+    /// Of `plex_transcode_cause`.
+    pub causes: Vec<Box<str>>,
     /// Of `plex_transcode_session_info`, for a play that has a transcode.
     pub transcode: Option<Box<str>>,
+}
+
+fn encode<const N: usize>(desc: &Desc, values: [&str; N]) -> Box<str> {
+    debug_assert_eq!(desc.labels.len(), N, "{}", desc.name);
+    encode_labels(desc.labels.iter().copied().zip(values))
+}
+
+fn flag(value: bool) -> &'static str {
+    if value { "true" } else { "false" }
 }
 
 impl EncodedLabels {
@@ -25,45 +48,95 @@ impl EncodedLabels {
     #[must_use]
     pub fn of(play: &Play) -> Self {
         let labels = &play.labels;
+        let session = &*play.session;
         let [library, library_id, library_type] =
             play.library_labels.each_ref().map(|label| &**label);
         let bitrate = play.first_bitrate().to_string();
-        let values = [
-            library,
-            library_id,
-            library_type,
-            &labels.media_type,
-            &labels.title,
-            &labels.child_title,
-            &labels.grandchild_title,
-            &labels.stream_type,
-            &labels.stream_resolution,
-            play.file_resolution(),
-            &bitrate,
-            &labels.device,
-            &labels.device_type,
-            &labels.user,
-            &play.session,
-            labels.transcode_type,
-            &labels.subtitle_action,
-            &labels.location,
-            if labels.local { "true" } else { "false" },
-        ];
-        let info = [&*play.session, &labels.user, &labels.location];
         Self {
-            play: encode_labels(catalogue::PLAYS.labels.iter().copied().zip(values)),
-            info: encode_labels(
-                catalogue::SESSION_BANDWIDTH
-                    .labels
-                    .iter()
-                    .copied()
-                    .zip(info),
+            play: encode(
+                &catalogue::PLAYS,
+                [
+                    library,
+                    library_id,
+                    library_type,
+                    &labels.media_type,
+                    &labels.title,
+                    &labels.child_title,
+                    &labels.grandchild_title,
+                    &labels.stream_type,
+                    &labels.stream_resolution,
+                    play.file_resolution(),
+                    &bitrate,
+                    &labels.device,
+                    &labels.device_type,
+                    &labels.user,
+                    session,
+                    labels.transcode_type,
+                    &labels.subtitle_action,
+                    &labels.location,
+                    flag(labels.local),
+                ],
             ),
-            viewer: encode_labels(catalogue::SESSION_PROGRESS.labels.iter().copied().zip(info)),
-            session: encode_labels([("session", &*play.session)]),
+            network: encode(
+                &catalogue::SESSION_BANDWIDTH,
+                [session, &labels.user, &labels.location],
+            ),
+            viewer: encode(&catalogue::SESSION_PROGRESS, [session, &labels.user]),
+            session: encode(&catalogue::TRANSCODE_SPEED, [session]),
+            info: encode(
+                &catalogue::SESSION_INFO,
+                [
+                    session,
+                    play.phase().label(),
+                    &labels.user,
+                    &labels.player,
+                    &labels.device,
+                    &labels.device_type,
+                    &labels.media_type,
+                    &labels.title,
+                    &labels.child_title,
+                    &labels.grandchild_title,
+                    library,
+                    library_id,
+                    &labels.stream_type,
+                    labels.transcode_type,
+                    &labels.location,
+                    flag(labels.relayed),
+                    flag(labels.secure),
+                    flag(labels.live),
+                ],
+            ),
+            media: media(play),
+            causes: play
+                .causes()
+                .into_iter()
+                .map(|cause| encode(&catalogue::TRANSCODE_CAUSE, [session, cause]))
+                .collect(),
             transcode: transcode(play),
         }
     }
+}
+
+fn media(play: &Play) -> Option<Box<str>> {
+    let unknown = Source::default();
+    let source = match (play.source.as_deref(), play.title) {
+        (Some(source), _) => source,
+        (None, Title::Wanted { .. }) => return None,
+        (None, Title::None | Title::Done) => &unknown,
+    };
+    Some(encode(
+        &catalogue::SESSION_MEDIA_INFO,
+        [
+            &play.session,
+            &source.container,
+            &source.video_codec,
+            &source.video_resolution,
+            source.dynamic_range,
+            &source.audio_codec,
+            &source.audio_channels,
+            &source.subtitle_codec,
+        ],
+    ))
 }
 
 fn transcode(play: &Play) -> Option<Box<str>> {

@@ -41,6 +41,8 @@ impl Subject {
                     Endpoint::Resources => "host load",
                     Endpoint::Bandwidth => "bytes sent",
                     Endpoint::Activities => "activities",
+                    Endpoint::Accounts => "users",
+                    Endpoint::Updater => "updates of Plex",
                     Endpoint::Notifications => "notifications",
                     Endpoint::Server => "Plex",
                 };
@@ -146,7 +148,10 @@ impl ErrorLog {
             .is_none_or(|failure| failure.reason != REASON)
         {
             let name = subject.name("");
-            effects.log(Level::Info, format!("{name}: {missing}"));
+            effects.log(
+                Level::Info,
+                format!("{name}: not offered by this Plex; {missing}"),
+            );
             let failure = Failure {
                 reason: REASON,
                 unreachable: false,

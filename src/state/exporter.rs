@@ -1,7 +1,8 @@
 //! What the exporter counts about itself.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, time::Duration};
 
+use crate::metrics::Histogram;
 use crate::plex::{error::PlexError, notification::KINDS, request::Endpoint};
 
 /// Counters about the conversation with Plex.
@@ -11,6 +12,7 @@ pub struct Exporter {
     errors: BTreeMap<(Endpoint, &'static str), u64>,
     succeeded: BTreeMap<Endpoint, f64>,
     notifications: BTreeMap<&'static str, u64>,
+    durations: BTreeMap<Endpoint, Histogram>,
     /// Connections of the socket after the first.
     pub reconnects: u64,
 }
@@ -32,6 +34,18 @@ impl Exporter {
             }
             Some(error) => *self.errors.entry((endpoint, error.reason())).or_default() += 1,
         }
+    }
+
+    /// Counts how long Plex took to answer.
+    pub fn observe_duration(&mut self, endpoint: Endpoint, took: Duration) {
+        self.durations.entry(endpoint).or_default().observe(took);
+    }
+
+    /// How long Plex took to answer, for what it has answered.
+    pub fn durations(&self) -> impl Iterator<Item = (Endpoint, &Histogram)> {
+        self.durations
+            .iter()
+            .map(|(endpoint, histogram)| (*endpoint, histogram))
     }
 
     /// Counts a notification.

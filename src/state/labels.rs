@@ -12,6 +12,7 @@ pub const UNKNOWN_LIBRARY: [&str; 3] = ["unknown", "0", "unknown"];
 /// The label values of a play, as far as the session itself tells.
 #[derive(Debug, Clone, Default, PartialEq)]
 #[expect(missing_docs, reason = "named as the labels are")]
+#[expect(clippy::struct_excessive_bools, reason = "labels, not a state machine")]
 pub struct LabelValues {
     pub media_type: Box<str>,
     pub title: Box<str>,
@@ -26,6 +27,10 @@ pub struct LabelValues {
     pub subtitle_action: Box<str>,
     pub location: Box<str>,
     pub local: bool,
+    pub player: Box<str>,
+    pub relayed: bool,
+    pub secure: bool,
+    pub live: bool,
 }
 
 impl LabelValues {
@@ -57,6 +62,13 @@ impl LabelValues {
             device: shown(hide.device, device),
             device_type: truncate(player.map_or("", |player| player.product.or_empty())).into(),
             user: shown(hide.user, user),
+            player: shown(
+                hide.device,
+                player.map_or("", |player| player.title.or_empty()),
+            ),
+            relayed: player.is_some_and(|player| player.relayed.is_true()),
+            secure: player.is_some_and(|player| player.secure.is_true()),
+            live: session.live.is_true(),
             local: local.unwrap_or(location == "lan"),
             location: location.into(),
             ..Self::default()

@@ -7,6 +7,7 @@ use std::{
 
 use super::{
     budget::RequestBudget,
+    item_count::Count,
     sanitize::{normalize_token, truncate},
 };
 use crate::plex::{
@@ -24,12 +25,6 @@ const RECOUNT: Duration = Duration::from_mins(15);
 const QUICK_LIBRARIES: u32 = 40;
 /// A count that failed is retried after this.
 const RETRY: Duration = Duration::from_mins(2);
-/// After a notice of change, quiet for this long means that the change is complete …
-const QUIET: Duration = Duration::from_secs(2);
-/// … but a scan that goes on and on is counted in between.
-const MAX_WAIT: Duration = Duration::from_secs(15);
-/// A library is counted at most this often, however much it changes.
-const MIN_INTERVAL: Duration = Duration::from_secs(30);
 
 /// One library.
 #[derive(Debug)]
@@ -42,47 +37,24 @@ pub struct Library {
     pub duration: Option<f64>,
     /// Bytes of everything in it.
     pub storage: Option<f64>,
+    /// When it was last scanned, in seconds since the epoch.
+    pub scanned: Option<f64>,
+    /// Whether it is being scanned.
+    pub refreshing: Option<bool>,
     /// How many items.
     pub items: Option<f64>,
+    /// When the newest item was added, in seconds since the epoch.
+    pub newest: Option<f64>,
+    /// What else is counted: shows, seasons, artists, albums.
+    pub contents: BTreeMap<&'static str, f64>,
     count: Count,
 }
 
-/// Where the counting of a library is.
-#[derive(Debug)]
-struct Count {
-    /// By the timetable.
-    scheduled: Instant,
-    /// After a change, with a permit.
-    requested: Option<Instant>,
-    /// The step of the plan, and the page size, that is requested now.
-    step: usize,
-    page: u8,
-    counted: Option<Instant>,
-    /// When the change that waits to be counted was first noticed.
-    changed: Option<Instant>,
-}
-
 impl Library {
-    /// The `content_type` label.
+    /// The `content_type` label of the items.
     #[must_use]
     pub fn content_type(&self) -> &'static str {
-        match &*self.kind {
-            "movie" => "movies",
-            "show" => "episodes",
-            "artist" => "tracks",
-            "photo" => "photos",
-            _ => "items",
-        }
-    }
-
-    /// Metadata types to count, one after the other until one gives more than nothing. Music is
-    /// counted by tracks (10); some servers answer only for 7.
-    fn plan(&self) -> &'static [Option<u8>] {
-        match &*self.kind {
-            "show" => &[Some(4)],
-            "artist" => &[Some(10), Some(7), None],
-            _ => &[None],
-        }
+        self.count.plan[0].content_type
     }
 }
 
@@ -123,29 +95,25 @@ impl Libraries {
             let title: Box<str> = truncate(directory.title.or_empty()).into();
             let kind: Box<str> = normalize_token(directory.kind.or_empty()).into();
             let old = before.remove(&id).filter(|old| old.kind == kind);
-            changed |= old.as_ref().is_none_or(|old| old.title != title);
+            changed |= old.is_none();
             let (duration, storage) = (
                 directory.duration_total.non_negative(),
                 directory.storage_total.non_negative(),
             );
-            let (items, mut count, differs) = match old {
-                Some(old) => {
-                    let differs = (old.duration, old.storage) != (duration, storage);
-                    (old.items, old.count, differs)
-                }
-                None => (None, Count::new(now), false),
-            };
-            if differs {
-                count.request(now);
+            let mut library = old.unwrap_or_else(|| Library::new(kind, now));
+            if library.title != title {
+                library.title = title;
+                changed = true;
             }
-            let library = Library {
-                title,
-                kind,
-                duration,
-                storage,
-                items,
-                count,
-            };
+            if library.counted_before()
+                && (library.duration, library.storage) != (duration, storage)
+            {
+                library.count.request(now);
+            }
+            library.duration = duration;
+            library.storage = storage;
+            library.scanned = directory.scanned_at.non_negative().filter(|at| *at > 0.0);
+            library.refreshing = directory.refreshing.get();
             self.by_id.insert(id, library);
         }
         self.known = true;
@@ -193,8 +161,7 @@ impl Libraries {
         };
         Some(ItemsQuery {
             library: *id,
-            metadata_type: library.plan().get(library.count.step).copied().flatten(),
-            page: library.count.page,
+            metadata_type: library.count.step().metadata_type,
         })
     }
 
@@ -220,85 +187,73 @@ impl Libraries {
         RECOUNT * libraries.max(QUICK_LIBRARIES) / QUICK_LIBRARIES
     }
 
-    /// Applies the response to `query`; true when it was the last of this count. A count that fails
-    /// keeps its last value.
-    pub fn apply_count(
+    /// Applies the response to `query`. Returns how the count of the items went, once that is
+    /// decided; one that fails keeps its last value.
+    pub fn apply_count<'a>(
         &mut self,
         query: ItemsQuery,
-        result: Result<&Items, &PlexError>,
+        result: Result<&Items, &'a PlexError>,
         started: Instant,
         now: Instant,
-    ) -> bool {
+    ) -> Option<Result<(), &'a PlexError>> {
         let interval = self.recount_interval();
-        let Some(library) = self.by_id.get_mut(&query.library) else {
-            return true;
+        let library = self.by_id.get_mut(&query.library)?;
+        let step = library.count.step();
+        let count = result.map(|items| {
+            let size = items.size.non_negative().unwrap_or(0.0);
+            items.total_size.non_negative().unwrap_or(size)
+        });
+        let retry_differently = match count {
+            Ok(count) => count == 0.0,
+            Err(error) => is_about_the_query(error),
         };
-        let last_step = library.count.step + 1 >= library.plan().len();
-        match result {
-            Ok(items) => {
-                let total = items.total_size.non_negative();
-                let size = items.size.non_negative().unwrap_or(0.0);
-                if total.is_none() && size == 0.0 && query.page == 0 {
-                    // Without a total an empty page tells nothing: ask for a page of one.
-                    library.count.page = 1;
-                    library.count.scheduled = now;
-                    return false;
-                }
-                let count = total.unwrap_or(size);
-                if count == 0.0 && !last_step {
-                    library.count.next_step(now);
-                    return false;
-                }
-                library.items = Some(count);
-                library.count.finish(started, now + interval);
-            }
-            Err(error) if !last_step && is_about_the_query(error) => {
-                library.count.next_step(now);
-                return false;
-            }
-            Err(_) => library.count.finish(started, now + RETRY),
+        if retry_differently && library.count.has_alternative() {
+            library.count.try_alternative(now);
+            return None;
         }
-        true
+        let is_items = library.count.is_items();
+        let outcome = match count {
+            Ok(count) if is_items => {
+                library.items = Some(count);
+                let newest = result
+                    .ok()
+                    .and_then(|items| items.newest.as_slice().first());
+                library.newest = newest.and_then(|newest| newest.added_at.non_negative());
+                Ok(())
+            }
+            Ok(count) => {
+                library.contents.insert(step.content_type, count);
+                Ok(())
+            }
+            Err(error) => Err(error),
+        };
+        if is_items && outcome.is_err() {
+            library.count.fail(started, now + RETRY);
+        } else {
+            library.count.advance(started, now, now + interval);
+        }
+        is_items.then_some(outcome)
     }
 }
 
-impl Count {
-    fn new(now: Instant) -> Self {
+impl Library {
+    fn new(kind: Box<str>, now: Instant) -> Self {
         Self {
-            scheduled: now,
-            requested: None,
-            step: 0,
-            page: 0,
-            counted: None,
-            changed: None,
+            title: Box::default(),
+            duration: None,
+            storage: None,
+            scanned: None,
+            refreshing: None,
+            items: None,
+            newest: None,
+            contents: BTreeMap::new(),
+            count: Count::new(&kind, now),
+            kind,
         }
     }
 
-    /// A change was noticed: count again once it is quiet.
-    fn request(&mut self, now: Instant) {
-        let first = *self.changed.get_or_insert(now);
-        let due = (now + QUIET).min(first + MAX_WAIT);
-        let earliest = self.counted.map(|counted| counted + MIN_INTERVAL);
-        self.requested = Some(earliest.map_or(due, |earliest| due.max(earliest)));
-    }
-
-    fn next_step(&mut self, now: Instant) {
-        self.step += 1;
-        self.scheduled = now;
-    }
-
-    /// The count that began at `started` is over. A change noticed since then is still to count.
-    fn finish(&mut self, started: Instant, next: Instant) {
-        self.step = 0;
-        self.page = 0;
-        self.counted = Some(started);
-        self.scheduled = next;
-        self.requested = None;
-        if self.changed.is_some_and(|changed| changed > started) {
-            self.requested = Some(started + MIN_INTERVAL);
-        } else {
-            self.changed = None;
-        }
+    fn counted_before(&self) -> bool {
+        self.items.is_some()
     }
 }
 
@@ -340,6 +295,7 @@ pub fn library_directories(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::state::item_count::{MIN_INTERVAL, QUIET};
 
     fn providers(directories: &str) -> Providers {
         serde_json::from_str(&format!(
@@ -413,10 +369,10 @@ mod tests {
         libraries: &mut Libraries,
         now: Instant,
         answer: impl Fn(ItemsQuery) -> Result<Items, PlexError>,
-    ) -> Vec<(Option<u8>, u8)> {
+    ) -> Vec<Option<u8>> {
         let mut asked = Vec::new();
         while let Some(query) = libraries.start_count(now, &mut RequestBudget::new(now)) {
-            asked.push((query.metadata_type, query.page));
+            asked.push(query.metadata_type);
             libraries.apply_count(query, answer(query).as_ref(), now, now);
         }
         asked
@@ -435,25 +391,35 @@ mod tests {
             Some(7) => Ok(items(r#"{"size":0,"totalSize":0}"#)),
             _ => Ok(items(r#"{"size":0,"totalSize":42}"#)),
         });
-        assert_eq!(asked, [(Some(10), 0), (Some(7), 0), (None, 0)]);
+        assert_eq!(asked, [Some(10), Some(7), None, Some(8), Some(9)]);
         assert_eq!(only(&libraries).items, Some(42.0));
         assert_eq!(only(&libraries).content_type(), "tracks");
     }
 
     #[test]
-    fn a_total_that_is_left_out_is_asked_for_with_a_page_of_one() {
+    fn a_show_library_counts_episodes_shows_and_seasons_and_the_last_two_less_often() {
         let now = Instant::now();
         let mut libraries = Libraries::default();
         libraries.apply_listing(&providers(r#"{"id":"2","type":"show","title":"TV"}"#), now);
-        let asked = count(&mut libraries, now, |query| {
-            Ok(items(if query.page == 0 {
-                r#"{"size":0}"#
-            } else {
-                r#"{"size":1,"totalSize":7}"#
-            }))
-        });
-        assert_eq!(asked, [(Some(4), 0), (Some(4), 1)]);
-        assert_eq!(only(&libraries).items, Some(7.0));
+        let answer = |query: ItemsQuery| {
+            let total = u64::from(query.metadata_type.unwrap_or(0)) * 10;
+            Ok(items(&format!(
+                r#"{{"size":1,"totalSize":{total},"Metadata":[{{"addedAt":1700000000}}]}}"#
+            )))
+        };
+        assert_eq!(
+            count(&mut libraries, now, answer),
+            [Some(4), Some(2), Some(3)]
+        );
+        let library = only(&libraries);
+        assert_eq!((library.items, library.newest), (Some(40.0), Some(1.7e9)));
+        assert_eq!(
+            library.contents,
+            BTreeMap::from([("seasons", 30.0), ("shows", 20.0)])
+        );
+        assert_eq!(count(&mut libraries, now + RECOUNT, answer), [Some(4)]);
+        let later = now + Duration::from_hours(1);
+        assert_eq!(count(&mut libraries, later, answer).len(), 3);
     }
 
     #[test]

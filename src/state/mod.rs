@@ -12,8 +12,9 @@
 //! | `play`, `play_clock`, `phase`, `identity` | one play, its time, what tells it from others |
 //! | `series`, `ended`, `pending` | series of plays, plays that ended, sessions not listed yet |
 //! | `labels`, `encoded`, `classify`, `sanitize` | label values, their text, their rules, their bounds |
+//! | `lasting`, `source` | counters that last, the file behind a session |
 //! | `responses` | what Plex's responses change |
-//! | `libraries`, `activities` | libraries with item counts, background activities |
+//! | `libraries`, `item_count`, `activities` | libraries and their counts, background activities |
 //! | `statistics`, `bandwidth` | host load, bytes sent |
 //! | `exporter` | counters about the exporter itself |
 //! | `schedule`, `budget` | when Plex is asked for what, and how often at most |
@@ -30,7 +31,9 @@ pub mod ended;
 pub mod error_log;
 pub mod exporter;
 pub mod identity;
+pub mod item_count;
 pub mod labels;
+pub mod lasting;
 pub mod libraries;
 pub mod listing;
 mod notifications;
@@ -43,6 +46,7 @@ pub mod sanitize;
 pub mod schedule;
 pub mod series;
 pub mod sessions;
+pub mod source;
 pub mod statistics;
 
 use std::{collections::BTreeMap, time::Instant};
@@ -78,6 +82,10 @@ pub struct Server {
     pub platform: String,
     pub platform_version: String,
     pub plex_pass: bool,
+    /// Whether plex.tv sees a way to the server from outside, where Plex tells.
+    pub remote_access: Option<bool>,
+    /// Whether it is signed in to plex.tv, where Plex tells.
+    pub signed_in: Option<bool>,
 }
 
 /// What went beyond a limit and was ignored, by kind.
@@ -117,6 +125,10 @@ pub struct State {
     /// Whether Plex supplies bytes sent.
     sent: Expiring<()>,
     sent_bytes: SentBytes,
+    /// Names by account, `hidden` where they are hidden.
+    accounts: BTreeMap<u64, Box<str>>,
+    /// Whether a newer release waits, where Plex tells.
+    pub update_available: Option<bool>,
     /// Background activities.
     pub activities: Activities,
     /// Counters about the exporter.
@@ -151,6 +163,8 @@ impl State {
             load: Expiring::default(),
             sent: Expiring::default(),
             sent_bytes: SentBytes::default(),
+            accounts: BTreeMap::new(),
+            update_available: None,
             activities: Activities::default(),
             exporter: Exporter::default(),
             dropped_entries: 0,
@@ -195,7 +209,7 @@ impl State {
             self.activities.dropped,
             self.dropped_entries + self.sent_bytes.dropped,
             self.sessions.dropped_plays,
-            0,
+            self.sessions.lasting.dropped(),
             0,
         ]
     }
@@ -376,6 +390,8 @@ impl State {
             &schedule.resources,
             &schedule.bandwidth,
             &schedule.activities,
+            &schedule.accounts,
+            &schedule.updater,
         ];
         let while_plex_answers = slots
             .into_iter()

@@ -99,6 +99,8 @@ impl State {
                     self.library_changed(change, now);
                 }
             }
+            Payload::UpdateChanged => self.schedule.updater.request(now),
+            Payload::ReachabilityChanged => self.schedule.server.request(now),
             Payload::Nothing => {}
         }
     }

@@ -7,11 +7,13 @@ use super::{
     encoded::EncodedLabels,
     identity::Identity,
     labels::{LabelValues, UNKNOWN_LIBRARY},
+    lasting::PlayRows,
     libraries::Libraries,
     phase::{Observed, Phase},
     play_clock::{Credit, PlayClock},
-    sanitize::{normalize_resolution, plausible_kbps},
+    sanitize::{normalize_resolution, normalize_token, plausible_kbps},
     series::SeriesId,
+    source::{self, Output, SelectedStreams, Source},
 };
 use crate::{
     config::HiddenLabels,
@@ -114,10 +116,18 @@ pub struct Play {
     pub rating_key: Option<Id>,
     /// Other numbers under which notifications name the same item.
     aliases: Vec<Id>,
+    /// The item that notifications named under its key until one named this item again.
+    pub refuted: Option<Id>,
     /// How far its metadata is.
     pub title: Title,
+    /// The file, once its metadata has arrived.
+    pub source: Option<Box<Source>>,
+    selected_streams: SelectedStreams,
+    /// Where its time is counted beside its series.
+    pub rows: PlayRows,
     media_id: Box<str>,
     part_decision: Box<str>,
+    output_container: Box<str>,
     file_resolution: Box<str>,
     first_bitrate: u64,
     /// kbit/s now.
@@ -162,6 +172,7 @@ impl Play {
             library_labels: UNKNOWN_LIBRARY.map(Box::from),
             rating_key,
             aliases: Vec::new(),
+            refuted: None,
             title: match rating_key {
                 Some(_) => Title::Wanted {
                     failures: 0,
@@ -169,8 +180,12 @@ impl Play {
                 },
                 None => Title::None,
             },
+            source: None,
+            selected_streams: SelectedStreams::default(),
+            rows: PlayRows::default(),
             media_id: Box::default(),
             part_decision: Box::default(),
+            output_container: Box::default(),
             file_resolution: Box::default(),
             first_bitrate: 0,
             bitrate: None,
@@ -197,7 +212,7 @@ impl Play {
             let labels = [&*library.title, &id.to_string(), &*library.kind].map(Box::from);
             if labels != self.library_labels {
                 self.library_labels = labels;
-                self.encoded = None;
+                self.labels_changed();
             }
             self.library = PlayLibrary::Known(id);
         } else if since.is_some_and(|since| now >= since + LIBRARY_WAIT) {
@@ -227,6 +242,9 @@ impl Play {
     pub fn on_notification(&mut self, phase: Phase, now: Instant) -> Credit {
         self.notified = Some(now);
         self.has_played |= phase == Phase::Playing;
+        if phase != self.phase() {
+            self.encoded = None;
+        }
         self.clock.observe(phase, now)
     }
 
@@ -273,6 +291,9 @@ impl Play {
                 Duration::try_from_secs_f64((listed - before) / 1_000.0).unwrap_or_default()
             });
             let phase = listed_phase(session);
+            if phase != self.phase() {
+                self.encoded = None;
+            }
             credit = self.clock.observe_listing(phase, started, moved);
             self.has_played |= phase == Phase::Playing;
             self.view_offset = offset;
@@ -305,7 +326,7 @@ impl Play {
             )]
             let bitrate = bitrate as u64;
             self.first_bitrate = bitrate;
-            self.encoded = None;
+            self.labels_changed();
         }
         self.bandwidth = session
             .session
@@ -319,11 +340,15 @@ impl Play {
             .non_negative()
             .filter(|duration| *duration > 0.0);
         self.media_id = media.map_or("", |media| media.id.or_empty()).into();
+        if let Some(media) = media {
+            self.output_container = normalize_token(media.container.or_empty()).into();
+        }
+        self.selected_streams = SelectedStreams::of(session);
         let part = media.and_then(|media| media.selected_part());
         self.part_decision = part.map_or("", |part| part.decision.or_empty()).into();
         let transcode = session.transcode.get();
         if !classify::same_transcode_labels(self.transcode.as_deref(), transcode) {
-            self.encoded = None;
+            self.labels_changed();
         }
         self.transcode = transcode.map(|transcode| Box::new(transcode.clone()));
         self.stream_decisions = match transcode {
@@ -347,7 +372,7 @@ impl Play {
         values.subtitle_action = classify::subtitle_action(transcode).into();
         if values != self.labels {
             self.labels = values;
-            self.encoded = None;
+            self.labels_changed();
         }
     }
 
@@ -413,7 +438,7 @@ impl Play {
         }
         transcode.merge(newer);
         if !classify::same_transcode_labels(Some(&before), Some(transcode)) {
-            self.encoded = None;
+            self.labels_changed();
         }
         self.classify(self.labels.clone());
     }
@@ -430,9 +455,38 @@ impl Play {
             .find(|media| !self.media_id.is_empty() && media.id.or_empty() == &*self.media_id)
             .or_else(|| versions.first());
         if let Some(version) = version {
+            self.source = Some(Box::new(Source::of(version, &self.selected_streams)));
             self.file_resolution = normalize_resolution(version.video_resolution.or_empty()).into();
         }
+        self.labels_changed();
+    }
+
+    /// Why it is not played directly, inferred; empty when it is.
+    #[must_use]
+    pub fn causes(&self) -> Vec<&'static str> {
+        if &*self.labels.stream_type == "direct play" {
+            return Vec::new();
+        }
+        let nothing = TranscodeSession::default();
+        let transcode = self.transcode.as_deref();
+        source::causes(
+            self.source.as_deref(),
+            &Output {
+                transcode: transcode
+                    .or(self.stream_decisions.as_deref())
+                    .unwrap_or(&nothing),
+                container: &self.output_container,
+                resolution: &self.labels.stream_resolution,
+                bitrate: self.bitrate,
+                subtitle_action: &self.labels.subtitle_action,
+            },
+        )
+    }
+
+    /// Its labels changed: their text and where its time is counted are looked up anew.
+    pub fn labels_changed(&mut self) {
         self.encoded = None;
+        self.rows = PlayRows::default();
     }
 
     /// `stream_file_resolution`: the library item's. Until that is known, a stream that is sent as

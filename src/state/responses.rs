@@ -7,7 +7,9 @@ use log::Level;
 use super::{
     Server, State,
     actions::Effects,
+    classify::is,
     error_log::Subject,
+    lasting::HIDDEN,
     sanitize::truncate,
     schedule,
     statistics::{Expiring, Load},
@@ -42,6 +44,8 @@ impl State {
         let endpoint = request.endpoint();
         self.exporter
             .count(endpoint, requests, result.as_ref().err(), now.unix_seconds);
+        let took = now.monotonic.saturating_duration_since(started);
+        self.exporter.observe_duration(endpoint, took);
         if started < self.begun {
             // Requested from another server than the one that answers now.
             return;
@@ -66,67 +70,102 @@ impl State {
             PlexRequest::Items(query) => {
                 self.items_completed(query, &result, started, now.monotonic, effects);
             }
-            PlexRequest::Resources => {
-                self.record_optional(
-                    endpoint,
-                    &result,
-                    "not offered by this Plex (404), it needs Plex Pass: the host's and Plex's \
-                     shares of processor and memory are absent",
-                    effects,
-                );
-                if let Ok(PlexResponse::Resources(resources)) = &result
-                    && self.has_plex_pass()
-                    && let Some(load) = Load::newest(resources.samples.as_slice())
-                {
-                    self.load.set(load, now.monotonic);
-                }
-                let interval = self.statistics_interval(&result);
-                let settled = settle_missing(&result);
-                self.schedule
-                    .resources
-                    .completed(&settled, now.monotonic, interval);
+            PlexRequest::Resources
+            | PlexRequest::Bandwidth
+            | PlexRequest::Activities
+            | PlexRequest::Accounts
+            | PlexRequest::Updater => {
+                self.optional_completed(&request, &result, now.monotonic, effects);
             }
-            PlexRequest::Bandwidth => {
-                self.record_optional(
-                    endpoint,
-                    &result,
-                    "not offered by this Plex (404), it needs Plex Pass: \
-                     plex_transmit_bytes_total is absent",
-                    effects,
-                );
-                if let Ok(PlexResponse::Bandwidth(bandwidth)) = &result
-                    && self.has_plex_pass()
-                {
-                    self.sent_bytes
-                        .add(bandwidth.rows.as_slice(), now.monotonic);
-                    self.sent.set((), now.monotonic);
+        }
+    }
+
+    /// What not every Plex offers.
+    fn optional_completed(
+        &mut self,
+        request: &PlexRequest,
+        result: &Response,
+        now: Instant,
+        effects: &mut Effects,
+    ) {
+        self.record_optional(request.endpoint(), result, effects);
+        if let Ok(response) = result {
+            self.apply_optional(response, now);
+        } else if *request == PlexRequest::Updater && settle_missing(result).is_ok() {
+            self.update_available = None;
+        }
+        let statistics = self.statistics_interval(result);
+        let schedule = &mut self.schedule;
+        let (slot, interval) = match request {
+            PlexRequest::Resources => (&mut schedule.resources, statistics),
+            PlexRequest::Bandwidth => (&mut schedule.bandwidth, statistics),
+            PlexRequest::Accounts => (&mut schedule.accounts, schedule::HOURLY),
+            PlexRequest::Updater => (&mut schedule.updater, schedule::HOURLY),
+            _ if self.activities.is_idle() => (&mut schedule.activities, schedule::ACTIVITIES),
+            _ => (&mut schedule.activities, schedule::ACTIVITIES_RUNNING),
+        };
+        slot.completed(&settle_missing(result), now, interval);
+    }
+
+    fn apply_optional(&mut self, response: &PlexResponse, now: Instant) {
+        match response {
+            PlexResponse::Resources(resources) if self.has_plex_pass() => {
+                if let Some(load) = Load::newest(resources.samples.as_slice()) {
+                    self.load.set(load, now);
                 }
-                let interval = self.statistics_interval(&result);
-                let settled = settle_missing(&result);
-                self.schedule
-                    .bandwidth
-                    .completed(&settled, now.monotonic, interval);
             }
-            PlexRequest::Activities => {
-                self.record_optional(
-                    endpoint,
-                    &result,
-                    "not offered by this Plex (404): plex_activities shows only what \
-                     notifications tell",
-                    effects,
-                );
-                if let Ok(PlexResponse::Activities(list)) = &result {
-                    self.activities.apply_listing(list.activities.as_slice());
-                }
-                let interval = if self.activities.is_idle() {
-                    schedule::ACTIVITIES
-                } else {
-                    schedule::ACTIVITIES_RUNNING
+            PlexResponse::Bandwidth(bandwidth) if self.has_plex_pass() => {
+                self.apply_bandwidth(bandwidth, now);
+            }
+            PlexResponse::Activities(list) => {
+                self.activities.apply_listing(list.activities.as_slice());
+            }
+            PlexResponse::Accounts(accounts) => self.apply_accounts(accounts),
+            PlexResponse::Updater(updater) => {
+                let open = |release: &wire::Release| {
+                    let state = release.state.get();
+                    !is(state, "done") && !is(state, "skipped")
                 };
-                let settled = settle_missing(&result);
-                self.schedule
-                    .activities
-                    .completed(&settled, now.monotonic, interval);
+                self.update_available = Some(updater.releases.as_slice().iter().any(open));
+            }
+            _ => {}
+        }
+    }
+
+    fn apply_bandwidth(&mut self, bandwidth: &wire::Bandwidth, now: Instant) {
+        let (accounts, lasting) = (&self.accounts, &mut self.sessions.lasting);
+        let hidden = self.hide.user;
+        let mut unknown = false;
+        self.sent_bytes
+            .add(bandwidth.rows.as_slice(), now, |account, lan, bytes| {
+                let name = accounts.get(&account);
+                unknown |= name.is_none();
+                let user = match name {
+                    _ if hidden => HIDDEN,
+                    Some(name) => name,
+                    None => "unknown",
+                };
+                lasting.add_bytes(user, lan, bytes);
+            });
+        self.sent.set((), now);
+        if unknown && !hidden {
+            let listed = self.schedule.accounts.last_completed;
+            let moment = listed.map_or(now, |listed| listed + schedule::ACCOUNTS_MIN_INTERVAL);
+            self.schedule.accounts.request(moment.max(now));
+        }
+    }
+
+    fn apply_accounts(&mut self, accounts: &wire::Accounts) {
+        self.accounts.clear();
+        for account in accounts.accounts.as_slice() {
+            if let (Some(id), Some(name)) = (account.id.whole(), account.name.get()) {
+                let name = if self.hide.user {
+                    HIDDEN
+                } else {
+                    truncate(name)
+                };
+                self.sessions.lasting.add_user(name);
+                self.accounts.insert(id, name.into());
             }
         }
     }
@@ -137,15 +176,22 @@ impl State {
     }
 
     /// Records how a request for something went that not every Plex offers.
-    fn record_optional(
-        &mut self,
-        endpoint: Endpoint,
-        result: &Response,
-        missing: &str,
-        effects: &mut Effects,
-    ) {
+    fn record_optional(&mut self, endpoint: Endpoint, result: &Response, effects: &mut Effects) {
+        let missing = match endpoint {
+            Endpoint::Resources => {
+                "it needs Plex Pass: the host's and Plex's shares of processor and memory are absent"
+            }
+            Endpoint::Bandwidth => "it needs Plex Pass: plex_transmit_bytes_total is absent",
+            Endpoint::Accounts => "bytes by user are counted as `unknown`",
+            Endpoint::Updater => "plex_update_available is absent",
+            _ => "plex_activities shows only what notifications tell",
+        };
         match result {
             Err(PlexError::NotFound) => {
+                self.error_log
+                    .report_info(Subject::Endpoint(endpoint), missing, effects);
+            }
+            Err(PlexError::Forbidden) if endpoint == Endpoint::Updater => {
                 self.error_log
                     .report_info(Subject::Endpoint(endpoint), missing, effects);
             }
@@ -201,6 +247,14 @@ impl State {
             platform: text(&server.platform),
             platform_version: text(&server.platform_version),
             plex_pass: server.my_plex_subscription.is_true(),
+            remote_access: server
+                .my_plex_mapping_state
+                .get()
+                .map(|state| is(Some(state), "mapped")),
+            signed_in: server
+                .my_plex_signin_state
+                .get()
+                .map(|state| is(Some(state), "ok")),
         };
         if self
             .server
@@ -323,17 +377,19 @@ impl State {
             Ok(_) => return,
             Err(error) => Err(error),
         };
-        let failed = items.err();
-        if !self.libraries.apply_count(query, items, started, now) {
-            // Another query follows: the count has not failed yet.
+        let Some(outcome) = self.libraries.apply_count(query, items, started, now) else {
             return;
-        }
+        };
         let title = self
             .libraries
             .get(query.library)
             .map_or("", |library| &*library.title);
-        self.error_log
-            .record_titled(Subject::Library(query.library), title, failed, effects);
+        self.error_log.record_titled(
+            Subject::Library(query.library),
+            title,
+            outcome.err(),
+            effects,
+        );
     }
 
     fn statistics_interval(&self, result: &Response) -> std::time::Duration {

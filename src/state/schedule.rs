@@ -46,6 +46,12 @@ pub const STATISTICS_WITHOUT_PASS: Duration = Duration::from_mins(15);
 pub const ACTIVITIES: Duration = Duration::from_mins(10);
 /// `/activities` while something runs: its end may have been missed.
 pub const ACTIVITIES_RUNNING: Duration = Duration::from_mins(1);
+/// `/accounts` and `/updater/status`.
+pub const HOURLY: Duration = Duration::from_hours(1);
+/// The longest pause between attempts at these while they fail.
+const ACCOUNTS_RETRY: Duration = Duration::from_mins(5);
+/// `/accounts` follows an unknown account at most this often.
+pub const ACCOUNTS_MIN_INTERVAL: Duration = Duration::from_mins(5);
 /// Titles are fetched two at a time, so that one that hangs does not delay the others.
 pub const TITLES_AT_ONCE: usize = 2;
 /// A silent client causes a listing at most this often.
@@ -165,6 +171,8 @@ pub struct Schedule {
     pub resources: Slot,
     pub bandwidth: Slot,
     pub activities: Slot,
+    pub accounts: Slot,
+    pub updater: Slot,
 }
 
 impl Schedule {
@@ -179,6 +187,8 @@ impl Schedule {
             resources: soon(STATISTICS_IDLE),
             bandwidth: soon(STATISTICS_IDLE),
             activities: soon(PROVIDERS),
+            accounts: soon(ACCOUNTS_RETRY),
+            updater: soon(ACCOUNTS_RETRY),
         }
     }
 
@@ -195,12 +205,14 @@ impl Schedule {
     }
 
     /// What is not requested while Plex is down.
-    pub fn while_plex_answers(&mut self) -> [(&mut Slot, PlexRequest); 4] {
+    pub fn while_plex_answers(&mut self) -> [(&mut Slot, PlexRequest); 6] {
         [
             (&mut self.providers, PlexRequest::Providers),
             (&mut self.resources, PlexRequest::Resources),
             (&mut self.bandwidth, PlexRequest::Bandwidth),
             (&mut self.activities, PlexRequest::Activities),
+            (&mut self.accounts, PlexRequest::Accounts),
+            (&mut self.updater, PlexRequest::Updater),
         ]
     }
 }

@@ -17,6 +17,7 @@ use super::{
     encoded::EncodedLabels,
     ended::EndedPlays,
     labels::LabelValues,
+    lasting::Lasting,
     libraries::Libraries,
     pending::Pending,
     phase::Phase,
@@ -42,6 +43,8 @@ pub const FORGET_AFTER: Duration = Duration::from_secs(45);
 pub const SILENT_AFTER: Duration = Duration::from_secs(12);
 /// An `.end` of a transcode that no `.start` follows for this long causes a listing.
 const SEEK_GRACE: Duration = Duration::from_millis(1_500);
+/// A listing waits this long when a client flaps between two items.
+const REFUTED_PAUSE: Duration = Duration::from_secs(2);
 /// A failed request for a title is repeated this often.
 const TITLE_RETRIES: u32 = 5;
 /// All plays.
@@ -54,6 +57,8 @@ pub struct Sessions {
     pub series: SeriesTable,
     /// Bytes sent, by estimate.
     pub estimated_bytes: f64,
+    /// Counters that stay when sessions go.
+    pub lasting: Lasting,
     /// Whether `/status/sessions` was ever answered: what it lists then began before us.
     pub(super) listed_once: bool,
     /// Counts interruptions of the connection to Plex, after which session keys may start again.
@@ -138,14 +143,20 @@ impl Sessions {
             // The next item under the same key: the listing will tell all about it.
             (false, true) => {
                 let credit = play.clock.supersede(now);
+                let pause = if play.refuted == item {
+                    REFUTED_PAUSE
+                } else {
+                    Duration::ZERO
+                };
                 if self.pending.on_notification(key, item, phase, now) {
-                    effects.request_sessions(now);
+                    effects.request_sessions(now + pause);
                 }
                 self.book(key, credit);
             }
             (false, false) => {
                 if play.clock.superseded().is_some() {
                     play.clock.reinstate();
+                    play.refuted = self.pending.next_item(key);
                     self.pending.forget(key, None);
                 }
                 let transcode = playing.transcode_session.get().map(transcode_id);
@@ -197,14 +208,13 @@ impl Sessions {
 
     /// Counts `credit` wherever time of the live play under `key` is counted.
     pub(super) fn book(&mut self, key: &str, credit: Credit) {
+        let totals = Totals {
+            series: &mut self.series,
+            lasting: &mut self.lasting,
+            estimated_bytes: &mut self.estimated_bytes,
+        };
         if let Some(play) = self.live.get_mut(key) {
-            play.played += credit.played;
-            // 1 kbit/s is 125 bytes a second.
-            self.estimated_bytes +=
-                credit.played.as_secs_f64() * play.bitrate.unwrap_or(0.0) * 125.0;
-            if let Some(series) = play.series {
-                self.series.add(series, credit.played);
-            }
+            totals.book(play, credit);
         }
     }
 
@@ -268,7 +278,11 @@ impl Sessions {
                         after: now + retry_pause(failures),
                     }
                 }
-                _ => Title::Done,
+                _ => {
+                    // That the file stays unknown is a label, too.
+                    play.encoded = None;
+                    Title::Done
+                }
             };
         }
     }
@@ -319,7 +333,7 @@ impl Sessions {
     /// Names or kinds of libraries changed.
     pub fn libraries_changed(&mut self) {
         for play in self.live.values_mut() {
-            play.encoded = None;
+            play.labels_changed();
         }
     }
 
@@ -340,15 +354,17 @@ impl Sessions {
                 continue;
             }
             if play.series.is_none()
-                && let Some(encoded) = &play.encoded
+                && let Some(encoded) = play.encoded.as_ref()
             {
                 let series = self.series.join(&encoded.play, play.played);
+                self.lasting.add_user_play(play, play.played);
                 if let Some(end) = play.end {
                     self.series.end(series, end.at);
                 }
                 play.series = Some(series);
             }
             if std::mem::take(&mut play.start_uncounted) {
+                self.lasting.count_start(&play.labels.user);
                 effects.starts.push(match play.library {
                     PlayLibrary::Known(id) => Some(id),
                     _ => None,
@@ -361,12 +377,12 @@ impl Sessions {
     pub fn accrue(&mut self, now: Instant) {
         for play in self.live.values_mut() {
             let credit = play.clock.accrue(now);
-            play.played += credit.played;
-            self.estimated_bytes +=
-                credit.played.as_secs_f64() * play.bitrate.unwrap_or(0.0) * 125.0;
-            if let Some(series) = play.series {
-                self.series.add(series, credit.played);
-            }
+            let totals = Totals {
+                series: &mut self.series,
+                lasting: &mut self.lasting,
+                estimated_bytes: &mut self.estimated_bytes,
+            };
+            totals.book(play, credit);
         }
     }
 
@@ -378,6 +394,31 @@ impl Sessions {
             .filter(|play| play.phase() == Phase::Playing)
             .map(|play| play.clock.confirmed() + SILENT_AFTER)
             .min()
+    }
+}
+
+/// Where time is counted.
+struct Totals<'a> {
+    series: &'a mut SeriesTable,
+    lasting: &'a mut Lasting,
+    estimated_bytes: &'a mut f64,
+}
+
+impl Totals<'_> {
+    fn book(self, play: &mut Play, credit: Credit) {
+        self.lasting
+            .add_buffering(play, credit.buffered, credit.interrupted);
+        if credit.played.is_zero() {
+            return;
+        }
+        play.played += credit.played;
+        // 1 kbit/s is 125 bytes a second.
+        *self.estimated_bytes += credit.played.as_secs_f64() * play.bitrate.unwrap_or(0.0) * 125.0;
+        self.lasting.add_transcode(play, credit.played);
+        if let Some(series) = play.series {
+            self.series.add(series, credit.played);
+            self.lasting.add_user_play(play, credit.played);
+        }
     }
 }
 

@@ -349,13 +349,15 @@ fn the_exporter_counts_what_it_does() {
         samples
             .value("plex_exporter_plex_request_errors_total", &labels)
             .is_some()
+            && samples.of("plex_library_contents", &[]).len() == 4
     });
     assert_eq!(
         samples.value(
             "plex_exporter_plex_requests_total",
             &[("endpoint", "/library/sections/{id}/all")]
         ),
-        Some(4.0)
+        Some(8.0),
+        "four libraries, shows and seasons, artists and albums"
     );
     assert!(
         samples

@@ -16,7 +16,6 @@ fn fetch_for(name: &str) -> Option<PlexRequest> {
     let items = PlexRequest::Items(ItemsQuery {
         library: id,
         metadata_type: None,
-        page: 0,
     });
     let kind = name.split("__").next().unwrap();
     Some(match kind {

@@ -68,6 +68,9 @@ pub struct World {
     pub resources: Vec<Value>,
     pub bandwidth: Vec<Value>,
     pub activities: Vec<Value>,
+    pub accounts: Vec<Value>,
+    /// `Release` of `/updater/status`.
+    pub releases: Vec<Value>,
     /// Faults, by the beginning of the path.
     pub faults: Vec<(String, Fault)>,
     /// The base path of a reverse proxy in front.
@@ -98,6 +101,13 @@ impl Default for World {
             resources: vec![payloads::resources_row(payloads::epoch(), 12.5, 50.0)],
             bandwidth: Vec::new(),
             activities: Vec::new(),
+            accounts: vec![
+                json!({"id": 0, "name": ""}),
+                json!({"id": 1, "name": "alice"}),
+                json!({"id": 2_001, "name": "bob"}),
+                json!({"id": 3_001, "name": "carol"}),
+            ],
+            releases: Vec::new(),
             faults: Vec::new(),
             base_path: String::new(),
             token: TOKEN.to_owned(),
@@ -197,6 +207,8 @@ impl World {
             ["statistics", _] if self.server["myPlexSubscription"] != json!(true) => return None,
             ["statistics", "resources"] => Self::list(&self.resources, "StatisticsResources"),
             ["statistics", "bandwidth"] => Self::list(&self.bandwidth, "StatisticsBandwidth"),
+            ["accounts"] => Self::list(&self.accounts, "Account"),
+            ["updater", "status"] => Self::list(&self.releases, "Release"),
             ["activities"] => Self::list(&self.activities, "Activity"),
             _ => return None,
         })

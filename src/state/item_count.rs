@@ -1,0 +1,169 @@
+//! Where the counting of a library is: what is counted, in which steps, and when again.
+
+use std::time::{Duration, Instant};
+
+/// After a notice of change, quiet for this long means that the change is complete …
+pub const QUIET: Duration = Duration::from_secs(2);
+/// … but a scan that goes on and on is counted in between.
+const MAX_WAIT: Duration = Duration::from_secs(15);
+/// A library is counted at most this often, however much it changes.
+pub const MIN_INTERVAL: Duration = Duration::from_secs(30);
+/// What is counted beside the items is counted at most this often.
+const CONTENTS_INTERVAL: Duration = Duration::from_mins(50);
+
+/// One query of a count.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Step {
+    /// The `content_type` label of what it counts.
+    pub content_type: &'static str,
+    /// Plex's metadata type; all of the section's own without one.
+    pub metadata_type: Option<u8>,
+}
+
+const fn step(content_type: &'static str, metadata_type: Option<u8>) -> Step {
+    Step {
+        content_type,
+        metadata_type,
+    }
+}
+
+/// The steps for a kind of library. Steps in a row for the same content are alternatives: music is
+/// counted by tracks (10); some servers answer only for 7.
+fn plan(kind: &str) -> &'static [Step] {
+    match kind {
+        "movie" => const { &[step("movies", None)] },
+        "show" => {
+            const {
+                &[
+                    step("episodes", Some(4)),
+                    step("shows", Some(2)),
+                    step("seasons", Some(3)),
+                ]
+            }
+        }
+        "artist" => {
+            const {
+                &[
+                    step("tracks", Some(10)),
+                    step("tracks", Some(7)),
+                    step("tracks", None),
+                    step("artists", Some(8)),
+                    step("albums", Some(9)),
+                ]
+            }
+        }
+        "photo" => const { &[step("photos", None)] },
+        _ => const { &[step("items", None)] },
+    }
+}
+
+/// Where the counting of a library is.
+#[derive(Debug)]
+pub struct Count {
+    /// What is counted; the items come first.
+    pub plan: &'static [Step],
+    /// The step of the plan that is due.
+    step: usize,
+    /// By the timetable.
+    pub scheduled: Instant,
+    /// After a change, with a permit.
+    pub requested: Option<Instant>,
+    counted: Option<Instant>,
+    /// When everything beside the items was last counted.
+    contents_counted: Option<Instant>,
+    /// When the change that waits to be counted was first noticed.
+    changed: Option<Instant>,
+}
+
+impl Count {
+    /// The count of a library of this kind, due at `now`.
+    #[must_use]
+    pub fn new(kind: &str, now: Instant) -> Self {
+        Self {
+            plan: plan(kind),
+            step: 0,
+            scheduled: now,
+            requested: None,
+            counted: None,
+            contents_counted: None,
+            changed: None,
+        }
+    }
+
+    /// The step that is due.
+    #[must_use]
+    pub fn step(&self) -> Step {
+        self.plan[self.step]
+    }
+
+    /// Whether it counts the items, rather than something beside them.
+    #[must_use]
+    pub fn is_items(&self) -> bool {
+        self.step().content_type == self.plan[0].content_type
+    }
+
+    /// Whether the next step is another way to count the same.
+    #[must_use]
+    pub fn has_alternative(&self) -> bool {
+        let next = self.plan.get(self.step + 1);
+        next.is_some_and(|next| next.content_type == self.step().content_type)
+    }
+
+    /// A change was noticed: count again once it is quiet.
+    pub fn request(&mut self, now: Instant) {
+        let first = *self.changed.get_or_insert(now);
+        let due = (now + QUIET).min(first + MAX_WAIT);
+        let earliest = self.counted.map(|counted| counted + MIN_INTERVAL);
+        self.requested = Some(earliest.map_or(due, |earliest| due.max(earliest)));
+    }
+
+    /// Counts the same in another way, at once.
+    pub fn try_alternative(&mut self, now: Instant) {
+        self.step += 1;
+        self.scheduled = now;
+    }
+
+    /// The step that began at `started` is over: on to what else is to be counted, at once, or to
+    /// the items again at `next`.
+    pub fn advance(&mut self, started: Instant, now: Instant, next: Instant) {
+        if self.is_items() {
+            self.counted = Some(started);
+        }
+        let counts = self.step().content_type;
+        let following = self.plan[self.step..]
+            .iter()
+            .position(|step| step.content_type != counts)
+            .map(|skipped| self.step + skipped);
+        let wanted = self
+            .contents_counted
+            .is_none_or(|counted| now >= counted + CONTENTS_INTERVAL);
+        if let Some(step) = following.filter(|_| wanted) {
+            self.step = step;
+            self.scheduled = now;
+        } else {
+            if !self.is_items() {
+                self.contents_counted = Some(now);
+            }
+            self.finish(next);
+        }
+    }
+
+    /// The count that began at `started` failed.
+    pub fn fail(&mut self, started: Instant, next: Instant) {
+        self.counted = Some(started);
+        self.finish(next);
+    }
+
+    /// The count is over. A change noticed since it began is still to count.
+    fn finish(&mut self, next: Instant) {
+        self.step = 0;
+        self.scheduled = next;
+        self.requested = None;
+        let changed = self.changed.zip(self.counted);
+        if let Some((_, counted)) = changed.filter(|(changed, counted)| changed > counted) {
+            self.requested = Some(counted + MIN_INTERVAL);
+        } else {
+            self.changed = None;
+        }
+    }
+}

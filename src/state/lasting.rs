@@ -1,0 +1,283 @@
+//! Counters that last: they stay when sessions and their series go, with few series.
+//!
+//! Invariant: no table has more than [`MAX_LABEL_SETS`] label sets; beyond that, new ones are
+//! counted under `other`.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    time::Duration,
+};
+
+use super::{play::Play, sanitize::normalize_token};
+use crate::metrics::{catalogue, encode_labels};
+
+/// At most this many label sets are kept for each metric.
+pub const MAX_LABEL_SETS: usize = 2_000;
+/// From this many on, new users are counted as `other`, which leaves room for other labels' values.
+const MAX_OWN_SETS: usize = 1_950;
+/// The value of labels beyond the limit.
+const OTHER: &str = "other";
+/// The value of hidden labels.
+pub const HIDDEN: &str = "hidden";
+
+/// Names a row of a table.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RowId(usize);
+
+/// Durations by label set, in the order in which the label sets appeared.
+#[derive(Debug, Default)]
+pub struct DurationTable {
+    rows: Vec<(Box<str>, Duration)>,
+    by_labels: HashMap<Box<str>, usize>,
+    /// Label sets beyond the limit.
+    pub dropped: u64,
+}
+
+impl DurationTable {
+    /// Label texts and durations.
+    pub fn iter(&self) -> impl ExactSizeIterator<Item = (&str, Duration)> {
+        self.rows.iter().map(|(labels, time)| (&**labels, *time))
+    }
+
+    /// The row of a label set whose first label is the user or the like; `names` are the labels'.
+    fn row<const N: usize>(&mut self, names: &[&str], values: [&str; N]) -> RowId {
+        let mut folded = values;
+        folded[0] = OTHER;
+        let candidates = [
+            (values, MAX_OWN_SETS),
+            (folded, MAX_LABEL_SETS - 1),
+            ([OTHER; N], MAX_LABEL_SETS),
+        ];
+        for (index, (values, limit)) in candidates.into_iter().enumerate() {
+            let labels = encode_labels(names.iter().copied().zip(values));
+            if let Some(row) = self.by_labels.get(&labels) {
+                return RowId(*row);
+            }
+            if self.rows.len() < limit || index + 1 == candidates.len() {
+                let row = self.rows.len();
+                self.rows.push((labels.clone(), Duration::ZERO));
+                self.by_labels.insert(labels, row);
+                return RowId(row);
+            }
+            if index == 0 {
+                self.dropped += 1;
+            }
+        }
+        RowId(0)
+    }
+
+    fn add(&mut self, row: RowId, time: Duration) {
+        if let Some((_, total)) = self.rows.get_mut(row.0) {
+            *total += time;
+        }
+    }
+}
+
+/// Times sessions waited for data, by `location` and `stream_type`.
+#[derive(Debug, Default, Clone, Copy)]
+pub struct Buffering {
+    /// Times they went from playing to buffering.
+    pub interruptions: u64,
+    /// Time they waited.
+    pub time: Duration,
+}
+
+/// All counters that last.
+#[derive(Debug)]
+pub struct Lasting {
+    /// `plex_user_play_seconds_total`
+    pub user_play: DurationTable,
+    /// `plex_transcode_seconds_total`
+    pub transcode: DurationTable,
+    /// `plex_play_buffering_…`, by `location` and `stream_type`.
+    pub buffering: BTreeMap<(Box<str>, Box<str>), Buffering>,
+    /// `plex_user_play_starts_total`
+    pub user_starts: BTreeMap<Box<str>, u64>,
+    /// `plex_user_transmit_bytes_total`, by user and whether within the server's network.
+    pub user_bytes: BTreeMap<(Box<str>, bool), u64>,
+    /// Label sets beyond the limit in the last three.
+    dropped: u64,
+}
+
+impl Default for Lasting {
+    fn default() -> Self {
+        let mut buffering = BTreeMap::new();
+        for location in ["lan", "wan"] {
+            for stream_type in ["direct play", "copy", "transcode"] {
+                buffering.insert((location.into(), stream_type.into()), Buffering::default());
+            }
+        }
+        Self {
+            user_play: DurationTable::default(),
+            transcode: DurationTable::default(),
+            buffering,
+            user_starts: BTreeMap::new(),
+            user_bytes: BTreeMap::new(),
+            dropped: 0,
+        }
+    }
+}
+
+impl Lasting {
+    /// Label sets beyond the limit.
+    #[must_use]
+    pub fn dropped(&self) -> u64 {
+        self.dropped + self.user_play.dropped + self.transcode.dropped
+    }
+
+    /// A user exists: their plays are counted from 0 on.
+    pub fn add_user(&mut self, user: &str) {
+        if self.user_starts.len() < MAX_LABEL_SETS - 1 {
+            self.user_starts.entry(user.into()).or_default();
+        }
+    }
+
+    /// A user began a play.
+    pub fn count_start(&mut self, user: &str) {
+        let full = self.user_starts.len() >= MAX_LABEL_SETS - 1;
+        let user = if full && !self.user_starts.contains_key(user) {
+            self.dropped += 1;
+            OTHER
+        } else {
+            user
+        };
+        *self.user_starts.entry(user.into()).or_default() += 1;
+    }
+
+    /// Bytes were sent to a user.
+    pub fn add_bytes(&mut self, user: &str, lan: bool, bytes: u64) {
+        let key = (Box::from(user), lan);
+        let full = self.user_bytes.len() >= MAX_LABEL_SETS - 2;
+        let key = if full && !self.user_bytes.contains_key(&key) {
+            self.dropped += 1;
+            (OTHER.into(), lan)
+        } else {
+            key
+        };
+        let total = self.user_bytes.entry(key).or_default();
+        *total = total.saturating_add(bytes);
+    }
+
+    /// A session waited for data.
+    pub fn add_buffering(&mut self, play: &Play, time: Duration, interrupted: bool) {
+        if time.is_zero() && !interrupted {
+            return;
+        }
+        let key = (
+            play.labels.location.clone(),
+            play.labels.stream_type.clone(),
+        );
+        let full = self.buffering.len() >= MAX_LABEL_SETS - 1;
+        let key = if full && !self.buffering.contains_key(&key) {
+            self.dropped += 1;
+            (OTHER.into(), OTHER.into())
+        } else {
+            key
+        };
+        let buffering = self.buffering.entry(key).or_default();
+        buffering.time += time;
+        buffering.interruptions += u64::from(interrupted);
+    }
+
+    /// A play whose library is known has played for `time` more.
+    pub fn add_user_play(&mut self, play: &mut Play, time: Duration) {
+        let row = if let Some(row) = play.rows.user {
+            row
+        } else {
+            let [library, library_id, _] = play.library_labels.each_ref().map(|label| &**label);
+            let labels = &play.labels;
+            let values = [
+                &*labels.user,
+                library,
+                library_id,
+                &labels.media_type,
+                &labels.stream_type,
+                &labels.location,
+            ];
+            self.user_play
+                .row(catalogue::USER_PLAY_SECONDS.labels, values)
+        };
+        play.rows.user = Some(row);
+        self.user_play.add(row, time);
+    }
+
+    /// A play has played for `time` more; that counts here while Plex transcodes for it.
+    pub fn add_transcode(&mut self, play: &mut Play, time: Duration) {
+        if time.is_zero() || &*play.labels.stream_type != "transcode" {
+            return;
+        }
+        let Some(transcode) = play.transcode.as_deref() else {
+            return;
+        };
+        let row = if let Some(row) = play.rows.transcode {
+            row
+        } else {
+            let [decoding, encoding, _] = super::classify::hardware(transcode);
+            let decision = normalize_token(transcode.video_decision.or_empty());
+            let values = [
+                if decision.is_empty() {
+                    "none"
+                } else {
+                    &*decision
+                },
+                &decoding,
+                &encoding,
+                &normalize_token(transcode.source_video_codec.or_empty()),
+                &normalize_token(transcode.video_codec.or_empty()),
+            ];
+            self.transcode
+                .row(catalogue::TRANSCODE_SECONDS.labels, values)
+        };
+        play.rows.transcode = Some(row);
+        self.transcode.add(row, time);
+    }
+}
+
+/// The rows in which a play's time is counted; looked up anew after its labels changed.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct PlayRows {
+    user: Option<RowId>,
+    transcode: Option<RowId>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn beyond_the_limit_new_label_sets_are_counted_under_other() {
+        let mut table = DurationTable::default();
+        for user in 0..3_000 {
+            let row = table.row(&["user", "library"], [&format!("u{user}"), "Films"]);
+            table.add(row, Duration::from_secs(1));
+        }
+        for library in 0..3_000 {
+            let row = table.row(&["user", "library"], ["new", &format!("L{library}")]);
+            table.add(row, Duration::from_secs(1));
+        }
+        assert_eq!(table.iter().len(), MAX_LABEL_SETS);
+        assert_eq!(
+            table.iter().map(|(_, time)| time.as_secs()).sum::<u64>(),
+            6_000
+        );
+        assert!(table.dropped > 0);
+        assert!(
+            table
+                .iter()
+                .any(|(labels, _)| labels == r#"user="other",library="Films""#)
+        );
+    }
+
+    #[test]
+    fn users_beyond_the_limit_share_a_counter() {
+        let mut lasting = Lasting::default();
+        for user in 0..2_500 {
+            lasting.count_start(&format!("u{user}"));
+            lasting.add_bytes(&format!("u{user}"), user % 2 == 0, 1);
+        }
+        assert_eq!(lasting.user_starts.len(), MAX_LABEL_SETS);
+        assert!(lasting.user_bytes.len() <= MAX_LABEL_SETS);
+        assert_eq!(lasting.user_starts.values().sum::<u64>(), 2_500);
+        assert_eq!(lasting.user_bytes.values().sum::<u64>(), 2_500);
+    }
+}
