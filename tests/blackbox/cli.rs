@@ -7,7 +7,7 @@ use serde_json::json;
 use crate::support::{
     exporter::{Setup, TOKEN, own_path, wait},
     fake_plex::{FakePlex, Fault, html},
-    payloads::movie,
+    payloads::{frame, movie},
 };
 
 const NOWHERE: &str = "http://127.0.0.1:9";
@@ -302,7 +302,14 @@ fn what_is_wrong_is_said_once_per_change() {
     exporter.wait_for_log("Plex: cannot connect");
     plex.start_again();
     exporter.wait_for_log("Plex: recovered");
+    exporter.until_value("plex_websocket_connected", &[], 1.0);
     plex.world().fault("/", html(503, "Maintenance"));
+    // Any reason to poll will do.
+    plex.push(&frame(
+        "reachability",
+        "ReachabilityNotification",
+        json!({"reachability": true}),
+    ));
     exporter.wait_for_log("maintenance (503)");
     exporter.until("several failures", Duration::from_secs(20), |samples| {
         let labels = [("endpoint", "/"), ("reason", "status")];
