@@ -10,7 +10,7 @@ use crate::{
     net::Dialer,
     plex::{
         error::PlexError,
-        notification,
+        notification::{self, Notification},
         socket::{Received, Socket},
     },
     random,
@@ -69,6 +69,10 @@ fn listen(mut socket: Socket, events: &Sender<Event>, stop: &Receiver<()>) -> Op
                     );
                     continue;
                 };
+                events.send(Event::Notification(notification)).ok()?;
+            }
+            Ok(Received::Undecodable) => {
+                let notification = Notification::undecodable();
                 events.send(Event::Notification(notification)).ok()?;
             }
             Ok(Received::Pong | Received::Nothing) => {}

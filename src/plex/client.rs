@@ -13,6 +13,7 @@ use ureq::{
 };
 
 use super::{
+    clean_json::CleanJson,
     error::PlexError,
     request::{PlexRequest, PlexResponse},
     transport::{DialConnector, NoResolver},
@@ -125,11 +126,18 @@ fn read(fetch: &PlexRequest, mut response: Response<Body>) -> Result<PlexRespons
         return Err(error);
     }
     refuse_markup(&response)?;
+    // Some servers tell the size of a section only here.
+    let total = response.headers().get("X-Plex-Container-Total-Size");
+    let total = total.and_then(|total| Some(total.to_str().ok()?.to_owned()));
     let body = Capped {
         inner: response.body_mut().as_reader(),
         left: MAX_BODY,
     };
-    decode(fetch, BufReader::with_capacity(8 * 1024, body))
+    let mut decoded = decode(fetch, body)?;
+    if let (PlexResponse::Items(items), Some(total)) = (&mut decoded, total) {
+        items.total_size.or_set(&total);
+    }
+    Ok(decoded)
 }
 
 /// Decodes the body of an answer to `fetch`.
@@ -152,7 +160,8 @@ pub fn decode(fetch: &PlexRequest, body: impl Read) -> Result<PlexResponse, Plex
 }
 
 fn container<T: DeserializeOwned>(body: impl Read) -> Result<T, PlexError> {
-    let decoded: Result<Envelope<T>, _> = serde_json::from_reader(body);
+    let decoded: Result<Envelope<T>, _> =
+        serde_json::from_reader(BufReader::with_capacity(8 * 1024, CleanJson::new(body)));
     decoded.map(|envelope| envelope.container).map_err(|error| {
         if error.is_io() {
             request_error(io::Error::from(error).into())

@@ -134,6 +134,14 @@ impl Number {
     }
 }
 
+impl Number {
+    /// Takes the number in `text`, where there is none yet.
+    pub fn or_set(&mut self, text: &str) {
+        let number = text.trim().parse().ok();
+        self.0 = self.0.or(number.filter(|number: &f64| number.is_finite()));
+    }
+}
+
 impl<'de> Deserialize<'de> for Number {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let number = match Scalar::deserialize(deserializer)? {

@@ -2,6 +2,7 @@
 //!
 //! Nothing in here knows metrics or keeps state.
 
+mod clean_json;
 pub mod client;
 pub mod error;
 pub mod lenient;

@@ -3,9 +3,12 @@
 //! A frame is `{"NotificationContainer":{"type":T,"size":n,"<Array>":[…]}}`. The array is decoded
 //! only for the types that are used; unknown types and fields are harmless.
 
+use std::io::Read as _;
+
 use serde::Deserialize;
 
 use super::{
+    clean_json::CleanJson,
     lenient::{LenientVec, Number, Raw, Text},
     request::Id,
     wire::{Activity, TranscodeSession},
@@ -49,6 +52,8 @@ pub enum Payload {
     UpdateChanged,
     /// Whether the server can be reached from outside changed.
     ReachabilityChanged,
+    /// A frame that could not be read: whatever it said is in the listings.
+    Undecodable,
     /// Nothing of interest.
     Nothing,
 }
@@ -167,9 +172,26 @@ struct Container {
     children: Raw,
 }
 
+impl Notification {
+    /// A frame that could not be read.
+    #[must_use]
+    pub fn undecodable() -> Self {
+        Self {
+            kind: OTHER,
+            payload: Payload::Undecodable,
+            dropped: 0,
+        }
+    }
+}
+
 /// Decodes the text of a frame; `None` when it is not a notification at all.
 #[must_use]
 pub fn decode(text: &str) -> Option<Notification> {
+    let mut clean = String::with_capacity(text.len());
+    CleanJson::new(text.as_bytes())
+        .read_to_string(&mut clean)
+        .ok()?;
+    let text = &*clean;
     let container: Container = match serde_json::from_str::<Wrapped>(text).ok()?.container.one() {
         Some(container) => container,
         None => serde_json::from_str(text).ok()?,

@@ -39,7 +39,7 @@ pub const DEAD_AFTER: Duration = Duration::from_secs(38);
 pub struct Socket {
     inner: WebSocket<Stream>,
     /// When anything at all last came in: every frame counts as life.
-    observed: Instant,
+    last_received: Instant,
     pinged: Option<Instant>,
 }
 
@@ -48,6 +48,8 @@ pub struct Socket {
 pub enum Received {
     /// The text of a frame.
     Text(String),
+    /// A frame that is not UTF-8 text.
+    Undecodable,
     /// The answer to a ping.
     Pong,
     /// A ping, or nothing until the limit.
@@ -88,7 +90,7 @@ impl Socket {
         match client_with_config(request, stream, Some(config)) {
             Ok((inner, _)) => Ok(Self {
                 inner,
-                observed: Instant::now(),
+                last_received: Instant::now(),
                 pinged: None,
             }),
             Err(HandshakeError::Failure(error)) => Err(upgrade_error(error)),
@@ -108,7 +110,7 @@ impl Socket {
             .set_deadline(Some(Instant::now() + limit));
         match self.inner.read() {
             Ok(message) => {
-                self.observed = Instant::now();
+                self.last_received = Instant::now();
                 self.pinged = None;
                 match message {
                     Message::Text(text) => Ok(Received::Text(text.as_str().to_owned())),
@@ -116,6 +118,11 @@ impl Socket {
                     Message::Close(_) => Err(closed()),
                     _ => Ok(Received::Nothing),
                 }
+            }
+            // One invalid byte in a title costs its frame, not the connection.
+            Err(Error::Utf8(_)) => {
+                self.last_received = Instant::now();
+                Ok(Received::Undecodable)
             }
             // The time ran out, perhaps amid a frame: what was read of it is kept.
             Err(Error::Io(error)) if is_timeout(&error) => Ok(Received::Nothing),
@@ -125,13 +132,15 @@ impl Socket {
 
     fn keep_alive(&mut self) -> Result<(), PlexError> {
         let now = Instant::now();
-        let silence = now - self.observed;
+        let silence = now - self.last_received;
         if silence >= DEAD_AFTER {
             return Err(PlexError::Timeout);
         }
         let due = self
             .pinged
-            .map_or(self.observed + PING_AFTER, |pinged| pinged + PING_AGAIN);
+            .map_or(self.last_received + PING_AFTER, |pinged| {
+                pinged + PING_AGAIN
+            });
         if now >= due {
             self.pinged = Some(now);
             self.ping()?;

@@ -101,6 +101,7 @@ impl State {
             }
             Payload::UpdateChanged => self.schedule.updater.request(now),
             Payload::ReachabilityChanged => self.schedule.server.request(now),
+            Payload::Undecodable => effects.request_sessions(now),
             Payload::Nothing => {}
         }
     }
