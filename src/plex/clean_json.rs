@@ -159,10 +159,9 @@ impl<R> CleanJson<R> {
         self.held.push(byte);
         match (self.held.len(), self.held[1]) {
             (2, b'u') => {}
-            (2, _) => self.end_escape(),
             // The first half of a surrogate pair waits for the second.
             (6, _) if matches!(self.unit(0), Some(0xd800..0xdc00)) => {}
-            (6 | 12, _) => self.end_escape(),
+            (2 | 6 | 12, _) => self.end_escape(),
             _ => {}
         }
     }
@@ -233,10 +232,7 @@ fn is_number(word: &[u8]) -> bool {
     let [b'e' | b'E', exponent @ ..] = rest else {
         return rest.is_empty();
     };
-    let exponent = match exponent {
-        [b'+' | b'-', exponent @ ..] => exponent,
-        exponent => exponent,
-    };
+    let ([b'+' | b'-', exponent @ ..] | exponent) = exponent;
     let small = std::str::from_utf8(exponent).is_ok_and(|text| {
         text.parse::<u32>()
             .is_ok_and(|exponent| exponent <= MAX_EXPONENT)
