@@ -1,69 +1,91 @@
 //! plex-exporter: a Prometheus exporter for Plex Media Server.
 //!
 //! ```text
-//!           notifications              fetches / answers                 scrapes
+//!            notifications            requests / responses               scrapes
 //! Plex ──ws──▶ [notify] ──Event──▶ ┌──────────────────┐ ◀──Event── [poll-…] ◀──http── Plex
-//!                                  │ owner: the state │
-//!  SIGTERM ──▶ [signals] ──stop──▶ │ one select! loop │ ◀─Query─ [http] ◀─ [accept] ◀── Prometheus
+//!                                  │ main: event loop │
+//!  SIGTERM ──▶ [signals] ──stop──▶ │ owns the state   │ ◀─Query─ [http] ◀─ [accept] ◀── Prometheus
 //!                                  └──────────────────┘
 //! ```
 //!
-//! # Where everything lives
+//! # Module map
 //!
-//! | module | one thing |
-//! |---|---|
-//! | [`cli`], [`config`] | arguments and environment |
-//! | [`secret`], [`server_url`], [`listen`] | the values of the configuration that have rules of their own |
-//! | [`logging`], [`threads`], [`clock`], [`random`], [`build_info`] | what every part uses |
-//! | [`net`], [`tls`] | connections to Plex |
-//! | [`plex`] | Plex's protocol: requests, answers, notifications |
-//! | [`poller`], [`notify`] | the threads that talk to Plex |
-//! | [`event`] | what they tell the owner |
-//! | [`state`] | the pure core: what is known, and how events change it |
-//! | [`metrics`] | the pure rendering of a scrape |
-//! | [`event_loop`] | the loop that holds the state |
-//! | [`http`] | the metrics server |
-//! | [`health`] | the health marker and its probe |
-//! | [`check`] | the `check` command |
-//! | [`systemd`] | readiness and watchdog, told to systemd |
+//! Imports point one way: from the edges down to the values.
+//!
+//! | layer | module | responsibility |
+//! |---|---|---|
+//! | commands | [`cli`], [`check`] | arguments and usage; the `check` command |
+//! | edges | [`http`] | the metrics server |
+//! | | [`notify`], [`poller`] | the threads that talk to Plex |
+//! | | [`health`], [`systemd`] | health marker and probe; readiness and watchdog |
+//! | event loop | [`event_loop`] | the one `select!`: applies events, dispatches requests, renders scrapes |
+//! | | [`render`], [`metrics`] | state → exposition; metric catalogue, text encoding, process metrics |
+//! | state | [`state`], [`event`] | the pure core: what is known, and how events change it |
+//! | Plex | [`plex`] | the protocol: requests, responses, notifications |
+//! | | [`net`], [`tls`] | connections to Plex, each within a deadline |
+//! | values | [`config`], [`secret`], [`server_url`], [`listen`] | the validated environment |
+//! | | [`logging`], [`threads`], [`clock`], [`random`], [`build_info`] | what every part uses |
 //!
 //! # Invariants
 //!
-//! - The state changes only in the owner.
-//! - Time enters as a parameter; only the edges read a clock.
-//! - No lock is held across I/O. (There is one lock, in `http::ledger`.)
-//! - Every thread has a name, a way to be stopped, and [`run`] joins it, unless it is stuck in a
-//!   request when the program ends.
+//! - State changes only in the event loop.
+//! - Time enters the state as a parameter; only the edges read a clock.
+//! - No lock is held across I/O.
+//! - Every thread has a name, a bounded stack and a way to be stopped. [`run`] joins it, unless it
+//!   is blocked in a request when the process exits.
 //! - A panic in any thread ends the process.
-//! - Every channel is bounded and says what happens when it is full.
+//! - Every channel is bounded and documents what happens when it is full.
 //! - The token lives in one [`secret::Secret`], whose `Debug` is redacted.
 
 #![forbid(unsafe_code)]
+#![allow(
+    rustdoc::private_intra_doc_links,
+    reason = "the module map is for the reader of this code; nobody else links to this crate"
+)]
 
-pub mod build_info;
+mod build_info;
 pub mod check;
 pub mod cli;
-pub mod clock;
+mod clock;
 pub mod config;
-pub mod event;
-pub mod event_loop;
+mod event;
+mod event_loop;
 pub mod health;
-pub mod http;
-pub mod listen;
+mod http;
+mod listen;
 pub mod logging;
-pub mod metrics;
-pub mod net;
-pub mod notify;
-pub mod plex;
-pub mod poller;
-pub mod random;
-pub mod render;
-pub mod secret;
-pub mod server_url;
-pub mod state;
-pub mod systemd;
-pub mod threads;
-pub mod tls;
+mod metrics;
+mod net;
+mod notify;
+mod plex;
+mod poller;
+mod random;
+mod render;
+mod secret;
+mod server_url;
+mod state;
+mod systemd;
+mod threads;
+mod tls;
+
+/// What tests, benchmarks and fuzz targets call without a process around it. Not an interface.
+#[doc(hidden)]
+pub mod internals {
+    pub use crate::{
+        clock::Timestamp,
+        event::{Completed, Event},
+        http::head,
+        metrics::{catalogue::CATALOGUE, process::Process},
+        plex::{
+            client::decode as decode_response,
+            error::PlexError,
+            notification::{KINDS, decode as decode_notification},
+            request::{Id, ItemsQuery, PlexRequest, PlexResponse},
+        },
+        render::render,
+        state::State,
+    };
+}
 
 use std::{fmt, io, time::Duration};
 

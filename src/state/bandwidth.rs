@@ -79,8 +79,7 @@ impl SentBytes {
         self.rows.retain(|_, row| now < row.last_sent + REMEMBER);
     }
 
-    /// How many rows are remembered.
-    #[must_use]
+    #[cfg(test)]
     pub fn remembered(&self) -> usize {
         self.rows.len()
     }

@@ -162,11 +162,6 @@ impl ErrorLog {
         }
     }
 
-    /// Drops what is known about `subject`: it is not requested any more.
-    pub fn forget(&mut self, subject: Subject) {
-        self.forget_with(subject, |_| {});
-    }
-
     fn forget_with(&mut self, subject: Subject, logged: impl FnOnce(&str)) {
         if let Some(failure) = self.failures.remove(&subject)
             && failure.logged

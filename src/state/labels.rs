@@ -11,7 +11,6 @@ pub const UNKNOWN_LIBRARY: [&str; 3] = ["unknown", "0", "unknown"];
 
 /// The label values of a play, as far as the session itself tells.
 #[derive(Debug, Clone, Default, PartialEq)]
-#[expect(missing_docs, reason = "named as the labels are")]
 #[expect(clippy::struct_excessive_bools, reason = "labels, not a state machine")]
 pub struct LabelValues {
     pub media_type: Box<str>,

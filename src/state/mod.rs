@@ -74,7 +74,6 @@ use crate::{
 
 /// What `/` says about the server.
 #[derive(Debug, Default, PartialEq)]
-#[expect(missing_docs, reason = "named as the labels are")]
 pub struct Server {
     pub name: String,
     pub id: String,

@@ -105,7 +105,7 @@ impl Pending {
     }
 
     /// Whether a listing is awaited that shows another session or item under `key`.
-    #[must_use]
+    #[cfg(test)]
     pub fn contains(&self, key: &str) -> bool {
         self.sessions.contains_key(key)
     }
@@ -161,11 +161,6 @@ impl Pending {
         let new = *listings < MAX_LISTINGS;
         *listings += u8::from(new);
         new
-    }
-
-    /// Session keys start again: nothing observed so far belongs to a key.
-    pub fn clear(&mut self) {
-        self.sessions.clear();
     }
 
     /// A listing requested at `started` has come, and does not show those that are left.

@@ -163,7 +163,6 @@ impl Slot {
 
 /// Everything on the timetable.
 #[derive(Debug)]
-#[expect(missing_docs, reason = "named as in PlexRequest")]
 pub struct Schedule {
     pub server: Slot,
     pub providers: Slot,

@@ -41,10 +41,6 @@ impl SelectedStreams {
 
 /// The file behind a session.
 #[derive(Debug, Clone, PartialEq)]
-#[expect(
-    missing_docs,
-    reason = "named as the labels of plex_session_media_info"
-)]
 pub struct Source {
     pub container: Box<str>,
     pub video_codec: Box<str>,

@@ -9,7 +9,7 @@ use std::{
     time::Duration,
 };
 
-use plex_exporter::metrics::catalogue::CATALOGUE;
+use plex_exporter::internals::CATALOGUE;
 use serde_json::Value;
 
 use crate::support::{

@@ -2,9 +2,9 @@
 
 use std::{fs, path::Path};
 
-use plex_exporter::plex::{
-    client::decode,
-    request::{Id, ItemsQuery, PlexRequest, PlexResponse},
+use plex_exporter::internals::{
+    Id, ItemsQuery, KINDS, PlexRequest, PlexResponse, decode_notification,
+    decode_response as decode,
 };
 use proptest::prelude::*;
 use serde_json::{Value, json};
@@ -198,8 +198,8 @@ proptest! {
             let _ = decode(&fetch, text.as_bytes());
         }
         let frame = json!({"NotificationContainer": value}).to_string();
-        if let Some(notification) = plex_exporter::plex::notification::decode(&frame) {
-            prop_assert!(plex_exporter::plex::notification::KINDS.contains(&notification.kind));
+        if let Some(notification) = decode_notification(&frame) {
+            prop_assert!(KINDS.contains(&notification.kind));
         }
     }
 

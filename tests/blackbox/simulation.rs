@@ -7,18 +7,11 @@ use std::{
 };
 
 use plex_exporter::{
-    clock::Timestamp,
     config::HiddenLabels,
-    event::{Completed, Event},
-    metrics::process::Process,
-    plex::{
-        client::decode,
-        error::PlexError,
-        notification::decode as decode_frame,
-        request::{PlexRequest, PlexResponse},
+    internals::{
+        Completed, Event, PlexError, PlexRequest, PlexResponse, Process, State, Timestamp,
+        decode_notification as decode_frame, decode_response as decode, render,
     },
-    render,
-    state::State,
 };
 use proptest::prelude::*;
 use serde_json::{Value, json};
@@ -322,7 +315,7 @@ impl Simulation {
     fn scrape(&mut self) {
         let now = self.now();
         self.state.prepare_scrape(now);
-        let page = Samples::parse(&render::render(&self.state, &Process::default(), now, 0));
+        let page = Samples::parse(&render(&self.state, &Process::default(), now, 0));
         let bytes = page
             .value("plex_estimated_transmit_bytes_total", &[])
             .unwrap();
@@ -507,7 +500,7 @@ proptest! {
             let begun: u64 = state.starts.values().sum();
             prop_assert!(begun >= starts);
             starts = begun;
-            let page = Samples::parse(&render::render(&state, &Process::default(), now, 0));
+            let page = Samples::parse(&render(&state, &Process::default(), now, 0));
             let mut seen = HashSet::new();
             for sample in &page.all {
                 prop_assert!(seen.insert((sample.name.clone(), sample.labels.clone())), "twice: {sample:?}");

@@ -2,7 +2,7 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use plex_exporter::http::head::{MAX_HEAD, Parsed, parse};
+use plex_exporter::internals::head::{MAX_HEAD, Parsed, parse};
 
 fuzz_target!(|bytes: &[u8]| match parse(bytes) {
     Parsed::Whole(head) => assert!(head.path.bytes().all(|byte| byte.is_ascii_graphic())),

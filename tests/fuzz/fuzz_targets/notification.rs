@@ -2,7 +2,7 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use plex_exporter::plex::notification::{KINDS, decode};
+use plex_exporter::internals::{KINDS, decode_notification as decode};
 
 fuzz_target!(|text: &str| {
     if let Some(notification) = decode(text) {

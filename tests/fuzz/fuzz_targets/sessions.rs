@@ -6,19 +6,17 @@ use std::{collections::HashSet, time::Instant};
 
 use libfuzzer_sys::fuzz_target;
 use plex_exporter::{
-    clock::Timestamp,
     config::HiddenLabels,
-    event::{Event, Completed},
-    metrics::{process::Process, render},
-    plex::{client::decode, request::PlexRequest},
-    state::State,
+    internals::{
+        Completed, Event, PlexRequest, Process, State, Timestamp, decode_response, render,
+    },
 };
 
 fuzz_target!(|bytes: &[u8]| {
     let now = Timestamp { monotonic: Instant::now(), unix_seconds: 1.8e9 };
     let mut state = State::new(HiddenLabels::default(), now);
-    let result = decode(&PlexRequest::Sessions, bytes);
-    let fetched = Completed { fetch: PlexRequest::Sessions, started: now.monotonic, requests: 1, result };
+    let result = decode_response(&PlexRequest::Sessions, bytes);
+    let fetched = Completed { request: PlexRequest::Sessions, started: now.monotonic, requests: 1, result };
     state.apply(Event::Completed(fetched), now);
     state.prepare_scrape(now);
     let page = render(&state, &Process::default(), now, 0);
