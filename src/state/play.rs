@@ -343,7 +343,14 @@ impl Play {
         if let Some(media) = media {
             self.output_container = normalize_token(media.container.or_empty()).into();
         }
-        self.selected_streams = SelectedStreams::of(session);
+        let selected_streams = SelectedStreams::of(session);
+        if selected_streams != self.selected_streams {
+            if let Some(source) = &mut self.source {
+                source.select(&selected_streams);
+            }
+            self.selected_streams = selected_streams;
+            self.encoded = None;
+        }
         let part = media.and_then(|media| media.selected_part());
         self.part_decision = part.map_or("", |part| part.decision.or_empty()).into();
         let transcode = session.transcode.get();

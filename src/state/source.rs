@@ -1,9 +1,12 @@
 //! The file behind a session, out of the library item's metadata, and what its difference from the
 //! output says about why it is transcoded.
 
-use super::sanitize::{normalize_resolution, normalize_token, plausible_kbps};
+use super::{
+    classify,
+    sanitize::{normalize_resolution, normalize_token, plausible_kbps},
+};
 use crate::plex::{
-    lenient::Text,
+    lenient::{Number, Text},
     wire::{AUDIO, Media, SUBTITLE, Session, Stream, TranscodeSession, VIDEO},
 };
 
@@ -15,8 +18,10 @@ const NONE: &str = "none";
 pub struct SelectedStreams {
     audio: Box<str>,
     subtitle: Box<str>,
-    /// Whether the session lists its streams at all.
+    /// Whether the session lists its audio and subtitle streams at all.
     listed: bool,
+    /// Whether the transcoder works on subtitles, listed or not.
+    subtitled: bool,
 }
 
 impl SelectedStreams {
@@ -31,12 +36,27 @@ impl SelectedStreams {
                 .filter(|stream| stream.is(kind) && stream.selected.is_true());
             Box::from(selected.next().map_or("", |stream| stream.id.or_empty()))
         };
+        let action = classify::subtitle_action(session.transcode.get());
         Self {
             audio: id(AUDIO),
             subtitle: id(SUBTITLE),
-            listed: !streams.is_empty(),
+            listed: streams
+                .iter()
+                .any(|stream| stream.is(AUDIO) || stream.is(SUBTITLE)),
+            subtitled: ["burn", "copy", "transcode"].contains(&&*action),
         }
     }
+}
+
+/// An audio or subtitle stream of a file.
+#[derive(Debug, Clone, PartialEq)]
+struct Track {
+    id: Box<str>,
+    is_audio: bool,
+    codec: Box<str>,
+    channels: Option<f64>,
+    /// The library's choice, where the session names none.
+    selected: bool,
 }
 
 /// The file behind a session.
@@ -51,6 +71,9 @@ pub struct Source {
     pub subtitle_codec: Box<str>,
     bitrate: Option<f64>,
     channels: Option<f64>,
+    tracks: Box<[Track]>,
+    /// Whether the file's streams are known, so that a missing one is known to be missing.
+    analysed: bool,
 }
 
 impl Default for Source {
@@ -66,6 +89,8 @@ impl Default for Source {
             subtitle_codec: UNKNOWN.into(),
             bitrate: None,
             channels: None,
+            tracks: Box::default(),
+            analysed: false,
         }
     }
 }
@@ -74,39 +99,33 @@ impl Source {
     /// What the library item's version `media` is, of which the session plays `selected`.
     #[must_use]
     pub fn of(media: &Media, selected: &SelectedStreams) -> Self {
-        let part = media.selected_part();
-        let streams = part.map_or(&[][..], |part| part.streams.as_slice());
-        let of_kind = |kind| streams.iter().filter(move |stream| stream.is(kind));
-        let by_id = |kind, id: &str| {
-            of_kind(kind).find(|stream| !id.is_empty() && stream.id.or_empty() == id)
-        };
-        let chosen = |kind| of_kind(kind).find(|stream| stream.selected.is_true());
-        let video = of_kind(VIDEO).next();
-        let audio = by_id(AUDIO, &selected.audio)
-            .or_else(|| chosen(AUDIO))
-            .or_else(|| of_kind(AUDIO).next());
-        // A session that lists its streams and selects no subtitle shows none.
-        let subtitle = by_id(SUBTITLE, &selected.subtitle)
-            .or_else(|| chosen(SUBTITLE).filter(|_| !selected.listed));
-        let codec = |stream: Option<&Stream>, media: &Text| -> Box<str> {
-            let text = stream.map(|stream| &stream.codec);
-            match text.and_then(Text::get).or(media.get()) {
-                Some(codec) => normalize_token(codec).into(),
-                None if streams.is_empty() => UNKNOWN.into(),
-                None if stream.is_none() => NONE.into(),
-                None => UNKNOWN.into(),
-            }
-        };
-        let video_codec = codec(video, &media.video_codec);
-        let audio_codec = codec(audio, &media.audio_codec);
-        let channels = audio
-            .and_then(|audio| audio.channels.non_negative())
-            .or(media.audio_channels.non_negative());
-        Self {
-            container: match media.container.get() {
-                Some(container) => normalize_token(container).into(),
-                None => UNKNOWN.into(),
-            },
+        let streams = media
+            .selected_part()
+            .map_or(&[][..], |part| part.streams.as_slice());
+        let video = streams.iter().find(|stream| stream.is(VIDEO));
+        let known = |codec: Option<&str>| codec.map(|codec| Box::from(&*normalize_token(codec)));
+        let missing = || Box::from(if streams.is_empty() { UNKNOWN } else { NONE });
+        let video_codec = known(video.and_then(|video| video.codec.get()))
+            .or_else(|| known(media.video_codec.get()))
+            .unwrap_or_else(|| video.map_or_else(missing, |_| UNKNOWN.into()));
+        let tracks = streams.iter().filter_map(|stream| {
+            let is_audio = stream.is(AUDIO);
+            // What a stream does not tell, the version does for its first audio stream.
+            let (codec, channels) = if is_audio {
+                (media.audio_codec.get(), media.audio_channels)
+            } else {
+                (None, Number::default())
+            };
+            (is_audio || stream.is(SUBTITLE)).then(|| Track {
+                id: stream.id.or_empty().into(),
+                is_audio,
+                codec: known(stream.codec.get().or(codec)).unwrap_or_else(|| UNKNOWN.into()),
+                channels: stream.channels.non_negative().or(channels.non_negative()),
+                selected: stream.selected.is_true(),
+            })
+        });
+        let mut source = Self {
+            container: known(media.container.get()).unwrap_or_else(|| UNKNOWN.into()),
             video_resolution: match media.video_resolution.get() {
                 Some(resolution) => normalize_resolution(resolution).into(),
                 None if &*video_codec == NONE => NONE.into(),
@@ -117,21 +136,53 @@ impl Source {
                 None if &*video_codec == NONE => NONE,
                 None => UNKNOWN,
             },
-            audio_channels: match channels {
-                Some(channels) if channels <= 64.0 => format!("{channels:.0}").into(),
-                None if &*audio_codec == NONE => NONE.into(),
-                _ => UNKNOWN.into(),
-            },
-            subtitle_codec: match subtitle {
-                Some(subtitle) => codec(Some(subtitle), &Text::default()),
-                None if streams.is_empty() => UNKNOWN.into(),
-                None => NONE.into(),
-            },
             video_codec,
-            audio_codec,
+            audio_codec: known(media.audio_codec.get()).unwrap_or_else(missing),
             bitrate: plausible_kbps(media.bitrate).filter(|bitrate| *bitrate > 0.0),
-            channels,
-        }
+            channels: media.audio_channels.non_negative(),
+            tracks: tracks.collect(),
+            analysed: !streams.is_empty(),
+            ..Self::default()
+        };
+        source.select(selected);
+        source
+    }
+
+    /// The session plays these of its streams now.
+    pub fn select(&mut self, selected: &SelectedStreams) {
+        let of_kind = |is_audio: bool| {
+            self.tracks
+                .iter()
+                .filter(move |track| track.is_audio == is_audio)
+        };
+        let by_id =
+            |is_audio, id: &str| of_kind(is_audio).find(|track| !id.is_empty() && *track.id == *id);
+        let chosen = |is_audio| of_kind(is_audio).find(|track| track.selected);
+        let first = |is_audio| of_kind(is_audio).next();
+        let audio = by_id(true, &selected.audio)
+            .or_else(|| chosen(true))
+            .or_else(|| first(true));
+        // A session that lists its streams and selects no subtitle shows none.
+        let subtitle = by_id(false, &selected.subtitle)
+            .or_else(|| chosen(false).filter(|_| !selected.listed || selected.subtitled))
+            .or_else(|| first(false).filter(|_| selected.subtitled));
+        let (audio_codec, channels) = match audio {
+            Some(audio) => (audio.codec.clone(), audio.channels),
+            None => (self.audio_codec.clone(), self.channels),
+        };
+        let subtitle_codec = match subtitle {
+            Some(subtitle) => subtitle.codec.clone(),
+            None if self.analysed => NONE.into(),
+            None => UNKNOWN.into(),
+        };
+        self.audio_channels = match channels {
+            Some(channels) if channels <= 64.0 => format!("{channels:.0}").into(),
+            None if &*audio_codec == NONE => NONE.into(),
+            _ => UNKNOWN.into(),
+        };
+        self.audio_codec = audio_codec;
+        self.channels = channels;
+        self.subtitle_codec = subtitle_codec;
     }
 }
 
@@ -164,7 +215,7 @@ pub struct Output<'a> {
 #[must_use]
 pub fn causes(source: Option<&Source>, output: &Output<'_>) -> Vec<&'static str> {
     let transcode = output.transcode;
-    let is = super::classify::is;
+    let is = classify::is;
     let video = is(transcode.video_decision.get(), "transcode");
     let audio = is(transcode.audio_decision.get(), "transcode");
     let known = |text: &str| !text.is_empty() && ![UNKNOWN, NONE, "other"].contains(&text);
@@ -270,11 +321,16 @@ mod tests {
         assert_eq!(&*source.audio_channels, "2");
         assert_eq!(&*source.subtitle_codec, "pgs");
         assert_eq!(source.dynamic_range, "hdr10");
-        let source = Source::of(&media(FILM), &SelectedStreams::default());
+        let mut source = Source::of(&media(FILM), &SelectedStreams::default());
         assert_eq!(
             (&*source.audio_codec, &*source.subtitle_codec),
             ("eac3", "none")
         );
+        // Burnt-in subtitles that the session does not list are the file's.
+        let session: Session =
+            serde_json::from_str(r#"{"TranscodeSession":{"subtitleDecision":"burn"}}"#).unwrap();
+        source.select(&SelectedStreams::of(&session));
+        assert_eq!(&*source.subtitle_codec, "srt");
     }
 
     #[test]
