@@ -49,7 +49,10 @@ pub mod sessions;
 pub mod source;
 pub mod statistics;
 
-use std::{collections::BTreeMap, time::Instant};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Instant,
+};
 
 use log::Level;
 
@@ -126,6 +129,8 @@ pub struct State {
     sent_bytes: SentBytes,
     /// Names by account, `hidden` where they are hidden.
     accounts: BTreeMap<u64, Box<str>>,
+    /// Accounts without a name that were a reason to list the names once.
+    unknown_accounts: BTreeSet<u64>,
     /// Whether a newer release waits, where Plex tells.
     pub update_available: Option<bool>,
     /// Background activities.
@@ -163,6 +168,7 @@ impl State {
             sent: Expiring::default(),
             sent_bytes: SentBytes::default(),
             accounts: BTreeMap::new(),
+            unknown_accounts: BTreeSet::new(),
             update_available: None,
             activities: Activities::default(),
             exporter: Exporter::default(),

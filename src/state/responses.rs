@@ -9,7 +9,7 @@ use super::{
     actions::Effects,
     classify::is,
     error_log::Subject,
-    lasting::HIDDEN,
+    lasting::{HIDDEN, MAX_LABEL_SETS},
     sanitize::truncate,
     schedule,
     statistics::{Expiring, Load},
@@ -134,12 +134,15 @@ impl State {
 
     fn apply_bandwidth(&mut self, bandwidth: &wire::Bandwidth, now: Instant) {
         let (accounts, lasting) = (&self.accounts, &mut self.sessions.lasting);
+        let unknown_accounts = &mut self.unknown_accounts;
         let hidden = self.hide.user;
-        let mut unknown = false;
+        let mut look_up = false;
         self.sent_bytes
             .add(bandwidth.rows.as_slice(), now, |account, lan, bytes| {
                 let name = accounts.get(&account);
-                unknown |= name.is_none();
+                if name.is_none() && unknown_accounts.len() < MAX_LABEL_SETS {
+                    look_up |= unknown_accounts.insert(account);
+                }
                 let user = match name {
                     _ if hidden => HIDDEN,
                     Some(name) => name,
@@ -148,10 +151,8 @@ impl State {
                 lasting.add_bytes(user, lan, bytes);
             });
         self.sent.set((), now);
-        if unknown && !hidden {
-            let listed = self.schedule.accounts.last_completed;
-            let moment = listed.map_or(now, |listed| listed + schedule::ACCOUNTS_MIN_INTERVAL);
-            self.schedule.accounts.request(moment.max(now));
+        if look_up && !hidden {
+            self.schedule.accounts.request(now);
         }
     }
 

@@ -50,8 +50,6 @@ pub const ACTIVITIES_RUNNING: Duration = Duration::from_mins(1);
 pub const HOURLY: Duration = Duration::from_hours(1);
 /// The longest pause between attempts at these while they fail.
 const ACCOUNTS_RETRY: Duration = Duration::from_mins(5);
-/// `/accounts` follows an unknown account at most this often.
-pub const ACCOUNTS_MIN_INTERVAL: Duration = Duration::from_mins(5);
 /// Titles are fetched two at a time, so that one that hangs does not delay the others.
 pub const TITLES_AT_ONCE: usize = 2;
 /// A silent client causes a listing at most this often.
