@@ -17,18 +17,34 @@ mod check;
 mod cli;
 #[path = "blackbox/contained.rs"]
 mod contained;
+#[path = "blackbox/exporter_metrics.rs"]
+mod exporter_metrics;
 #[path = "blackbox/faults.rs"]
 mod faults;
+#[path = "blackbox/hiding.rs"]
+mod hiding;
 #[path = "blackbox/http.rs"]
 mod http;
-#[path = "blackbox/metrics.rs"]
-mod metrics;
+#[path = "blackbox/lasting_metrics.rs"]
+mod lasting_metrics;
+#[path = "blackbox/library_metrics.rs"]
+mod library_metrics;
+#[path = "blackbox/media_metrics.rs"]
+mod media_metrics;
 #[path = "blackbox/recorded.rs"]
 mod recorded;
+#[path = "blackbox/server_metrics.rs"]
+mod server_metrics;
+#[path = "blackbox/session_metrics.rs"]
+mod session_metrics;
 #[path = "blackbox/sessions.rs"]
 mod sessions;
 #[path = "blackbox/simulation.rs"]
 mod simulation;
+#[path = "blackbox/statistics_metrics.rs"]
+mod statistics_metrics;
 mod support;
 #[path = "blackbox/tls.rs"]
 mod tls;
+#[path = "blackbox/transcode_metrics.rs"]
+mod transcode_metrics;

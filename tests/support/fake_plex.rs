@@ -62,6 +62,8 @@ pub struct World {
     pub libraries: Vec<Value>,
     /// Item counts, by library id and metadata type (0 without).
     pub counts: HashMap<(u64, u64), u64>,
+    /// `addedAt` of the newest item, by library id.
+    pub newest: HashMap<u64, u64>,
     pub sessions: Vec<Value>,
     /// Answers to `/library/metadata/{id}`.
     pub metadata: HashMap<u64, Value>,
@@ -96,6 +98,7 @@ impl Default for World {
                 ((3, 10), 9_876),
                 ((4, 0), 55),
             ]),
+            newest: HashMap::from([(1, 1_785_000_001), (2, 1_785_000_002)]),
             sessions: Vec::new(),
             metadata: HashMap::from([(101, payloads::metadata(101, 1, "4k"))]),
             resources: vec![payloads::resources_row(payloads::epoch(), 12.5, 50.0)],
@@ -199,7 +202,11 @@ impl World {
                     .iter()
                     .find(|library| library["id"] == json!(id.to_string()))?;
                 let total = self.counts.get(&(id, kind)).copied().unwrap_or(0);
-                json!({"size": 0, "totalSize": total, "offset": 0, "librarySectionID": id})
+                let newest = self.newest.get(&id).map(|added| json!({"addedAt": added}));
+                payloads::with(
+                    Self::list(newest.as_slice(), "Metadata"),
+                    json!({"totalSize": total, "offset": 0, "librarySectionID": id}),
+                )
             }
             ["statistics", _] if query.get("timespan").is_none_or(|span| span != "6") => {
                 return None;

@@ -2,6 +2,12 @@
 
 use std::collections::BTreeMap;
 
+/// The labels of the simulated server.
+pub const SERVER: [(&str, &str); 2] = [
+    ("server", "Attic"),
+    ("server_id", "c997cf82c4158cb986ccc0e8f829a6f5d5086a63"),
+];
+
 /// One sample.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Sample {
@@ -52,6 +58,33 @@ impl Samples {
             "{name} {labels:?} is not unique: {found:#?}"
         );
         found.first().copied()
+    }
+
+    /// All series of a metric as `label="value",… value`, sorted, without the labels of the server,
+    /// which must be the simulated one's: for comparing a whole metric with what it should be.
+    pub fn series(&self, name: &str) -> Vec<String> {
+        let mut series: Vec<String> = self
+            .of(name, &[])
+            .into_iter()
+            .map(|sample| {
+                let mut labels = sample.labels.clone();
+                let server = [labels.remove("server"), labels.remove("server_id")];
+                assert_eq!(
+                    server.each_ref().map(Option::as_deref),
+                    SERVER.map(|(_, value)| Some(value)),
+                    "{name}"
+                );
+                let labels: Vec<String> = labels
+                    .iter()
+                    .map(|(label, value)| format!("{label}={value:?}"))
+                    .collect();
+                format!("{} {}", labels.join(","), sample.value)
+                    .trim_start()
+                    .to_owned()
+            })
+            .collect();
+        series.sort();
+        series
     }
 
     /// The value of the one sample of a metric that has these labels.
