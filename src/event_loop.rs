@@ -1,92 +1,26 @@
-//! The owner of the state: one thread, one `select!`.
+//! The event loop: the one thread that owns the state, in one `select!`.
 
 use std::{collections::VecDeque, time::Duration};
 
-use crossbeam_channel::{Receiver, Sender, bounded, select};
+use crossbeam_channel::{Receiver, select};
 use log::{debug, error, log};
 
 use crate::{
     clock::Timestamp,
     event::{Completed, Event},
     health::Marker,
-    metrics::process::Process,
     plex::error::PlexError,
     poller::Poller,
     render,
     state::{State, actions::Actions},
+    state_handle::Query,
     systemd::Systemd,
 };
 
-/// How long anybody waits for the owner to answer.
-pub const ANSWER_TIMEOUT: Duration = Duration::from_secs(1);
-/// With nothing due, the owner looks after its affairs this often anyway.
+/// With nothing due, the loop runs this often anyway: to feed the watchdog and to check the marker.
 const IDLE: Duration = Duration::from_secs(15);
 
-/// What the metrics server asks the owner.
-#[derive(Debug)]
-pub enum Query {
-    /// Write a scrape.
-    Scrape(Process, Sender<String>),
-    /// Are you there?
-    Ping(Sender<()>),
-}
-
-/// Asks the owner, with a limit on the wait.
-#[derive(Debug, Clone)]
-pub struct StateHandle {
-    queries: Sender<Query>,
-    /// Seconds since the epoch.
-    started: f64,
-}
-
-/// Why the owner did not answer: it is busy, or gone.
-#[derive(Debug)]
-pub struct Unresponsive;
-
-impl StateHandle {
-    /// The handle, and what it asks through. The channel is short: when it is full, the owner is
-    /// behind, and who asks is told so after [`ANSWER_TIMEOUT`].
-    #[must_use]
-    pub fn channel(started: Timestamp) -> (Self, Receiver<Query>) {
-        let (queries, receiver) = bounded(8);
-        (
-            Self {
-                queries,
-                started: started.unix_seconds,
-            },
-            receiver,
-        )
-    }
-
-    /// A scrape.
-    ///
-    /// # Errors
-    /// When the owner is silent.
-    pub fn scrape(&self) -> Result<String, Unresponsive> {
-        let process = Process::read(self.started);
-        self.ask(|reply| Query::Scrape(process, reply))
-    }
-
-    /// A sign of life.
-    ///
-    /// # Errors
-    /// When the owner is silent.
-    pub fn ping(&self) -> Result<(), Unresponsive> {
-        self.ask(Query::Ping)
-    }
-
-    fn ask<T>(&self, query: impl FnOnce(Sender<T>) -> Query) -> Result<T, Unresponsive> {
-        let (reply, answer) = bounded(1);
-        self.queries
-            .send_timeout(query(reply), ANSWER_TIMEOUT)
-            .map_err(|_| Unresponsive)?;
-        answer
-            .recv_timeout(ANSWER_TIMEOUT)
-            .map_err(|_| Unresponsive)
-    }
-}
-
-/// Runs the loop until `stop` says so; returns what it said.
+/// Runs the loop until `stop` receives a reason, which it returns, or every other thread has ended.
 pub fn run<T>(
     mut state: State,
     poller: &Poller,
@@ -99,7 +33,7 @@ pub fn run<T>(
     let mut page_length = 0;
     let idle = systemd
         .watchdog_interval()
-        .map_or(IDLE, |watchdog_interval| watchdog_interval.min(IDLE));
+        .map_or(IDLE, |interval| interval.min(IDLE));
     let actions = state.tick(Timestamp::read());
     dispatch(actions, &mut state, poller);
     loop {
@@ -121,7 +55,7 @@ pub fn run<T>(
                         let page = render::render(&state, &process, now, page_length);
                         // A little more than last time, so that it rarely has to grow.
                         page_length = page.len() + page.len() / 16;
-                        // Who asked may have gone.
+                        // Whoever asked may have given up.
                         let _ = reply.try_send(page);
                     }
                     Ok(Query::Ping(reply)) => drop(reply.try_send(())),
@@ -140,14 +74,14 @@ pub fn run<T>(
     }
 }
 
-/// Hands the requests to the poller and logs the lines.
+/// Sends the requests to the poller and logs the lines.
 fn dispatch(actions: Actions, state: &mut State, poller: &Poller) {
     let mut requests = VecDeque::from(actions.requests);
     let mut log_lines = actions.log_lines;
     while let Some(request) = requests.pop_front() {
         debug!("requesting {}", request.path());
         if let Err(request) = poller.send(request) {
-            // Cannot happen while the state limits what is in flight. If it does, the request has
+            // Cannot happen while the state limits the requests in flight. If it does, the request has
             // failed like any other.
             error!(
                 "bug: the lane for {} is full",

@@ -4,7 +4,7 @@
 //!            notifications            requests / responses               scrapes
 //! Plex ──ws──▶ [notify] ──Event──▶ ┌──────────────────┐ ◀──Event── [poll-…] ◀──http── Plex
 //!                                  │ main: event loop │
-//!  SIGTERM ──▶ [signals] ──stop──▶ │ owns the state   │ ◀─Query─ [http] ◀─ [accept] ◀── Prometheus
+//!  SIGTERM ──▶ [signals] ──stop──▶ │ owns the state   │ ◀─Query── [accept], [scraper] ◀── Prometheus
 //!                                  └──────────────────┘
 //! ```
 //!
@@ -18,7 +18,8 @@
 //! | edges | [`http`] | the metrics server |
 //! | | [`notify`], [`poller`] | the threads that talk to Plex |
 //! | | [`health`], [`systemd`] | health marker and probe; readiness and watchdog |
-//! | event loop | [`event_loop`] | the one `select!`: applies events, dispatches requests, renders scrapes |
+//! | event loop | [`state_handle`] | queries to the event loop, with a limit on the wait |
+//! | | [`event_loop`] | the one `select!`: applies events, dispatches requests, renders scrapes |
 //! | | [`render`], [`metrics`] | state → exposition; metric catalogue, text encoding, process metrics |
 //! | state | [`state`], [`event`] | the pure core: what is known, and how events change it |
 //! | Plex | [`plex`] | the protocol: requests, responses, notifications |
@@ -30,7 +31,7 @@
 //!
 //! - State changes only in the event loop.
 //! - Time enters the state as a parameter; only the edges read a clock.
-//! - No lock is held across I/O.
+//! - No lock is held across I/O with Plex or a client.
 //! - Every thread has a name, a bounded stack and a way to be stopped. [`run`] joins it, unless it
 //!   is blocked in a request when the process exits.
 //! - A panic in any thread ends the process.
@@ -64,6 +65,7 @@ mod render;
 mod secret;
 mod server_url;
 mod state;
+mod state_handle;
 mod systemd;
 mod threads;
 mod tls;
@@ -74,7 +76,7 @@ pub mod internals {
     pub use crate::{
         clock::Timestamp,
         event::{Completed, Event},
-        http::head,
+        http::request_head,
         metrics::{catalogue::CATALOGUE, process::Process},
         plex::{
             client::decode as decode_response,
@@ -97,8 +99,9 @@ use signal_hook::{
 };
 
 use crate::{
-    clock::Timestamp, config::Config, event_loop::StateHandle, health::Marker, net::Dialer,
-    plex::client::Client, poller::Poller, state::State, systemd::Systemd,
+    clock::Timestamp, config::Config, health::Marker, metrics::process::ProcessReader, net::Dialer,
+    plex::client::Client, poller::Poller, state::State, state_handle::StateHandle,
+    systemd::Systemd,
 };
 
 /// Threads get so long to end; one that hangs in a request is left behind.
@@ -151,8 +154,9 @@ pub fn run(config: &Config) -> Result<(), RunError> {
     log_startup(config, &listener);
 
     let (events, received) = bounded(EVENTS);
-    let (owner, queries) = StateHandle::channel(Timestamp::read());
-    let server = http::Guard::start(listener, &owner)?;
+    let (state_handle, queries) = StateHandle::channel();
+    let process = ProcessReader::new(Timestamp::read().unix_seconds);
+    let server = http::Server::start(listener, state_handle, process)?;
     let client = Client::new(dialer.clone(), config.token.clone());
     let (poller, mut threads) = Poller::start(&client, &events)?;
     let (notify_stop, notify_stopped) = bounded(0);

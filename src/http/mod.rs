@@ -1,27 +1,29 @@
-//! The metrics server: tiny_http, behind a guard that faces the network in its place.
+//! The metrics server: tiny_http behind a front that keeps the limits.
 //!
-//! tiny_http 0.12 has no time-outs and no limits, and its listener dies for good with the first
-//! failed `accept`. So it never sees the network: [`guard`] accepts connections, keeps every limit,
-//! and hands each request, read whole and written anew, to tiny_http over a private connection
-//! ([`inner`]).
+//! tiny_http 0.12 has no timeouts and no limits, and one failed `accept` ends its listener for good.
+//! So it does not face the network:
 //!
-//! | module | one thing |
-//! |---|---|
-//! | `guard` | connections: accept, deadlines, 503 when there are too many |
-//! | `head` | the head of a request, read out of a buffer |
-//! | `scrapes` | one scrape at a time, shared by those who wait for it |
-//! | `ledger` | the memory of scrapes that clients are slow to take |
-//! | `inner` | tiny_http and the private connections to it |
-//! | `routes` | what is answered |
+//! 1. The front ([`server`]) accepts up to 64 connections ([`connections`]; the oldest one whose
+//!    request is incomplete gives way to the next) and reads one request head from each, at most
+//!    8 KiB within 5 s ([`client`]).
+//! 2. What breaks a limit it rejects itself; every other head goes over a private socket to tiny_http
+//!    ([`backend`]), which parses it into a request.
+//! 3. [`routes`] decides on the response; clients that want a scrape at the same time share one
+//!    ([`scrapes`]).
+//! 4. tiny_http writes the response, head and body, straight to the client, which has 10 s to take it.
+//! 5. Scrapes on their way to clients have a memory budget ([`response_budget`]): when a new one does
+//!    not fit, the client that stalled longest is cut off.
 
-mod guard;
-pub mod head;
-mod inner;
-mod ledger;
+mod backend;
+mod client;
+mod connections;
+pub mod request_head;
+mod response_budget;
 mod routes;
 mod scrapes;
+mod server;
 
-pub use guard::Guard;
+pub use server::Server;
 
 #[cfg(test)]
 mod tests {
@@ -32,33 +34,33 @@ mod tests {
     };
 
     use super::*;
-    use crate::{clock::Timestamp, event_loop::StateHandle};
+    use crate::{metrics::process::ProcessReader, state_handle::StateHandle};
 
     #[test]
-    fn while_the_owner_is_silent_every_answer_is_503_and_comes_in_bounded_time() {
+    fn while_the_event_loop_does_not_respond_every_response_is_503_within_seconds() {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
-        // Questions are taken and never answered.
-        let (owner, _questions) = StateHandle::channel(Timestamp::read());
-        let guard = Guard::start(listener, &owner).unwrap();
+        // Queries are taken and never replied to.
+        let (state, _queries) = StateHandle::channel();
+        let server = Server::start(listener, state, ProcessReader::new(0.0)).unwrap();
         let begun = Instant::now();
         std::thread::scope(|scope| {
             for path in ["/metrics", "/health", "/metrics", "/health"] {
                 scope.spawn(move || {
                     let mut stream = TcpStream::connect(address).unwrap();
                     write!(stream, "GET {path} HTTP/1.1\r\nHost: x\r\n\r\n").unwrap();
-                    let mut answer = String::new();
-                    stream.read_to_string(&mut answer).unwrap();
-                    assert!(answer.starts_with("HTTP/1.1 503 "), "{path}: {answer}");
+                    let mut response = String::new();
+                    stream.read_to_string(&mut response).unwrap();
+                    assert!(response.starts_with("HTTP/1.1 503 "), "{path}: {response}");
                 });
             }
         });
         assert!(
-            begun.elapsed() < Duration::from_secs(6),
+            begun.elapsed() < Duration::from_secs(3),
             "{:?}",
             begun.elapsed()
         );
-        for thread in guard.stop() {
+        for thread in server.stop() {
             thread.join().unwrap();
         }
     }

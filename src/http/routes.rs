@@ -1,136 +1,150 @@
-//! What is answered.
+//! What each path responds.
 
-use std::io::{Cursor, Write};
+use std::{borrow::Cow, io, net::TcpStream, sync::Arc};
 
-use crossbeam_channel::Sender;
-use flate2::{Compression, write::GzEncoder};
 use tiny_http::{Header, Method, Request, Response, StatusCode};
 
-use crate::{build_info, event_loop::StateHandle};
+use super::{response_budget::Permit, scrapes::Scrapes};
+use crate::{build_info, state_handle::StateHandle};
 
 /// The text format of Prometheus.
-const TEXT_FORMAT: &str = "text/plain; version=0.0.4; charset=utf-8";
+const EXPOSITION: &str = "text/plain; version=0.0.4; charset=utf-8";
 const PLAIN: &str = "text/plain; charset=utf-8";
 const HTML: &str = "text/html; charset=utf-8";
-/// A body that fits into one packet does not get smaller on the wire.
-const WORTH_COMPRESSING: usize = 1_400;
 
-/// The header by which the guard asks for the body aside: the head goes through tiny_http as ever, and
-/// the megabytes of a scrape are handed over in memory instead of through a socket.
-pub const ASIDE: &str = "X-Body-Aside";
-
-/// Answers one request. The body goes `aside` where that is asked for; such a request is a HEAD.
-pub fn answer(request: Request, owner: &StateHandle, aside: &Sender<Vec<u8>>) {
-    let has = |name: &'static str| {
-        request
-            .headers()
-            .iter()
-            .any(|header| header.field.equiv(name))
-    };
-    let mut response = route(
-        request.method(),
-        request.url(),
-        has("Accept-Encoding"),
-        owner,
-    );
-    if has(ASIDE) {
-        // There is room: the one who asks takes each before it asks again.
-        let _ = aside.try_send(std::mem::take(&mut response.body));
-    }
-    // It goes to the guard, which is there as long as the process is.
-    let _ = request.respond(response.into_tiny_http());
+/// What a request is responded with.
+#[derive(Debug)]
+pub struct Reply {
+    status: u16,
+    content_type: &'static str,
+    body: Body,
 }
 
-/// A response, and how long its body is even when that went another way.
-struct Reply {
-    status: u16,
-    headers: Vec<Header>,
-    length: usize,
-    body: Vec<u8>,
+#[derive(Debug)]
+enum Body {
+    Text(Cow<'static, str>),
+    Scrape(Permit),
 }
 
 impl Reply {
-    fn into_tiny_http(self) -> Response<Cursor<Vec<u8>>> {
-        let body = Cursor::new(self.body);
-        Response::new(
-            StatusCode(self.status),
-            self.headers,
-            body,
-            Some(self.length),
-            None,
-        )
-        // Without a limit here, tiny_http sends anything larger than 32 KiB in chunks.
-        .with_chunked_threshold(usize::MAX)
+    fn text(status: u16, text: &'static str) -> Self {
+        Self {
+            status,
+            content_type: PLAIN,
+            body: Body::Text(text.into()),
+        }
     }
 
-    fn with_header(mut self, name: &str, value: &str) -> Self {
-        // Fails for what is not ASCII, and all of this file's are.
-        self.headers.extend(Header::from_bytes(name, value));
-        self
+    /// The permit to hold the body, if it is a scrape.
+    pub fn permit(&self) -> Option<&Permit> {
+        match &self.body {
+            Body::Scrape(permit) => Some(permit),
+            Body::Text(_) => None,
+        }
+    }
+
+    /// The bytes of the body.
+    pub fn body(&self) -> &[u8] {
+        match &self.body {
+            Body::Text(text) => text.as_bytes(),
+            Body::Scrape(permit) => &permit.body().bytes,
+        }
+    }
+
+    /// As tiny_http writes it.
+    pub fn to_response(&self) -> Response<&[u8]> {
+        let body = self.body();
+        let mut response = Response::new(
+            StatusCode(self.status),
+            Vec::new(),
+            body,
+            Some(body.len()),
+            None,
+        );
+        let mut add = |name: &'static str, value: &'static str| {
+            // Fails for what is not ASCII, and all of these are.
+            if let Ok(header) = Header::from_bytes(name, value) {
+                response.add_header(header);
+            }
+        };
+        add("Content-Type", self.content_type);
+        if self.permit().is_some_and(|permit| permit.body().gzip) {
+            add("Content-Encoding", "gzip");
+        }
+        if self.status == 405 {
+            add("Allow", "GET, HEAD");
+        }
+        // tiny_http drops a `Connection` header from responses; within another one's value it stays.
+        add("Vary", "Accept-Encoding\r\nConnection: close");
+        response
     }
 }
 
-fn route(method: &Method, path: &str, gzip: bool, owner: &StateHandle) -> Reply {
+/// Responds to a request of the client at `stream`.
+pub fn route(
+    request: &Request,
+    state: &StateHandle,
+    scrapes: &Scrapes,
+    stream: &Arc<TcpStream>,
+) -> Reply {
+    let path = request.url();
     if !matches!(path, "/" | "/metrics" | "/health") {
-        return page(404, PLAIN, "not found; see /metrics\n");
+        return Reply::text(404, "not found; see /metrics\n");
     }
-    if !matches!(method, Method::Get | Method::Head) {
-        return page(405, PLAIN, "only GET and HEAD\n").with_header("Allow", "GET, HEAD");
+    if !matches!(request.method(), Method::Get | Method::Head) {
+        return Reply::text(405, "only GET and HEAD\n");
     }
     match path {
-        "/metrics" => match owner.scrape() {
-            Ok(text) => metrics(text, gzip),
-            Err(_) => page(503, PLAIN, "busy\n"),
+        "/metrics" => metrics(request, scrapes, stream),
+        "/health" => match state.ping() {
+            Ok(()) => Reply::text(200, "ok\n"),
+            Err(_) => Reply::text(503, "the event loop does not respond\n"),
         },
-        "/health" => match owner.ping() {
-            Ok(()) => page(200, PLAIN, "ok\n"),
-            Err(_) => page(503, PLAIN, "the state does not answer\n"),
-        },
-        _ => page(200, HTML, &index()),
+        _ => index(),
     }
 }
 
-fn metrics(text: String, gzip: bool) -> Reply {
-    if gzip
-        && text.len() > WORTH_COMPRESSING
-        && let Some(packed) = pack(&text)
-    {
-        return response(200, TEXT_FORMAT, packed).with_header("Content-Encoding", "gzip");
+fn metrics(request: &Request, scrapes: &Scrapes, stream: &Arc<TcpStream>) -> Reply {
+    let mut headers = request.headers().iter();
+    let gzip = headers.any(|header| header.field.equiv("Accept-Encoding"));
+    match scrapes.get(gzip, stream) {
+        Ok(permit) => Reply {
+            status: 200,
+            content_type: EXPOSITION,
+            body: Body::Scrape(permit),
+        },
+        Err(_) => Reply::text(503, "the event loop does not respond\n"),
     }
-    response(200, TEXT_FORMAT, text.into_bytes())
 }
 
-fn pack(text: &str) -> Option<Vec<u8>> {
-    // Scrapes are full of repetition: the fastest level already makes them ten times smaller.
-    let packed = Vec::with_capacity(text.len() / 8);
-    let mut encoder = GzEncoder::new(packed, Compression::fast());
-    encoder.write_all(text.as_bytes()).ok()?;
-    encoder.finish().ok()
-}
-
-fn index() -> String {
-    format!(
+fn index() -> Reply {
+    let text = format!(
         "<!doctype html><html lang=\"en\"><head><meta charset=\"utf-8\"><title>plex-exporter</title>\
          </head><body><h1>plex-exporter {}</h1><p>Prometheus exporter for Plex Media Server</p><ul>\
          <li><a href=\"metrics\">metrics</a></li><li><a href=\"health\">health</a></li>\
          </ul></body></html>\n",
         build_info::VERSION
-    )
+    );
+    Reply {
+        status: 200,
+        content_type: HTML,
+        body: Body::Text(text.into()),
+    }
 }
 
-fn page(status: u16, content_type: &str, body: &str) -> Reply {
-    response(status, content_type, body.as_bytes().to_vec())
-}
-
-fn response(status: u16, content_type: &str, body: Vec<u8>) -> Reply {
-    let length = body.len();
-    let reply = Reply {
+/// A response of the front itself, to what tiny_http never sees.
+pub fn rejection(status: u16) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    Reply::text(
         status,
-        headers: Vec::new(),
-        length,
-        body,
-    };
-    reply
-        .with_header("Content-Type", content_type)
-        .with_header("Vary", "Accept-Encoding")
+        match status {
+            408 => "the request did not arrive in time\n",
+            431 => "the request is too large\n",
+            503 => "too many connections\n",
+            _ => "bad request\n",
+        },
+    )
+    .to_response()
+    .raw_print(&mut bytes, (1, 1).into(), &[], false, None)?;
+    Ok(bytes)
 }

@@ -1,88 +1,185 @@
-//! Scrapes: one thread has them written, one at a time, and all who wait share the next.
+//! Scrapes: clients that want one at the same time share it.
 //!
-//! So a crowd that asks at once costs two scrapes and not as many as it has members, and none gets
-//! a page that was begun before it asked.
+//! A scrape that began after a client asked is as good as one of its own. So a crowd that asks at
+//! once costs two scrapes, not as many as it has members, and takes the memory of two.
 
-use std::{io, net::TcpStream, sync::Arc, thread::JoinHandle, time::Duration};
-
-use crossbeam_channel::{Receiver, Sender, bounded};
-
-use super::{
-    inner::Inner,
-    ledger::{Hold, Ledger, Page},
+use std::{
+    io::Write as _,
+    net::TcpStream,
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Instant,
 };
-use crate::threads;
 
-/// For so long a client waits for its scrape.
-const TURN: Duration = Duration::from_secs(5);
+use flate2::{Compression, write::GzEncoder};
 
-/// Where scrapes are asked for. Dropping it ends the thread.
+use super::response_budget::{Permit, ResponseBudget, ScrapeBody};
+use crate::{
+    metrics::process::ProcessReader,
+    state_handle::{StateHandle, Unresponsive},
+};
+
+/// A body that fits into one packet does not get smaller on the wire.
+const MIN_COMPRESSED: usize = 1_400;
+
+/// Makes scrapes.
 #[derive(Debug)]
 pub struct Scrapes {
-    // Holds one entry for every connection there may be; more would wait in their own threads.
-    wanted: Sender<Wanted>,
+    state: StateHandle,
+    process: ProcessReader,
+    budget: Arc<ResponseBudget>,
+    plain: Shared,
+    gzip: Shared,
 }
 
-/// A client that wants a scrape.
-struct Wanted {
-    gzip: bool,
-    socket: TcpStream,
-    reply: Sender<Hold>,
+/// The scrapes of one encoding, made one at a time.
+#[derive(Debug, Default)]
+struct Shared {
+    /// Clients that wait for `latest`.
+    waiting: AtomicUsize,
+    // Held while a scrape is made, which takes milliseconds, and a second at most when the event
+    // loop does not respond or clients have to be cut off first.
+    latest: Mutex<Latest>,
+}
+
+#[derive(Debug, Default)]
+struct Latest {
+    /// The latest scrape and when it began, as long as somebody waits who may share it.
+    scrape: Option<(Instant, Result<Arc<ScrapeBody>, Unresponsive>)>,
+    /// The length of its body: the room that the next one will need.
+    length: usize,
 }
 
 impl Scrapes {
-    /// Starts the thread.
-    ///
-    /// # Errors
-    /// When it cannot be started.
-    pub fn start(inner: Arc<Inner>, places: usize) -> io::Result<(Self, JoinHandle<()>)> {
-        let (wanted, queue) = bounded(places);
-        let thread = threads::spawn("scrapes", threads::WORKER_STACK, move || {
-            write_scrapes(&inner, &queue);
-        })?;
-        Ok((Self { wanted }, thread))
+    pub fn new(state: StateHandle, process: ProcessReader) -> Self {
+        Self {
+            state,
+            process,
+            budget: Arc::default(),
+            plain: Shared::default(),
+            gzip: Shared::default(),
+        }
     }
 
-    /// A scrape for the client at `socket`, begun after now.
+    /// A scrape that began after this call, for the client at `stream`.
     ///
     /// # Errors
-    /// When there is none in time, for want of memory or because the owner is silent.
-    pub fn get(&self, gzip: bool, socket: &TcpStream) -> io::Result<Hold> {
-        let late = || io::Error::from(io::ErrorKind::TimedOut);
-        let (reply, answer) = bounded(1);
-        let wanted = Wanted {
-            gzip,
-            socket: socket.try_clone()?,
-            reply,
+    /// When the event loop does not respond.
+    pub fn get(&self, gzip: bool, stream: &Arc<TcpStream>) -> Result<Permit, Unresponsive> {
+        let asked = Instant::now();
+        let shared = if gzip { &self.gzip } else { &self.plain };
+        shared.waiting.fetch_add(1, Ordering::AcqRel);
+        // A panic ends the process, so nobody ever sees a poisoned lock.
+        let mut latest = shared.latest.lock().unwrap_or_else(PoisonError::into_inner);
+        let last = shared.waiting.fetch_sub(1, Ordering::AcqRel) == 1;
+        let body = match &latest.scrape {
+            Some((begun, body)) if *begun >= asked => body.clone(),
+            _ => {
+                latest.scrape = None;
+                let begun = Instant::now();
+                let body = self.make(gzip, latest.length).map(Arc::new);
+                latest.scrape = Some((begun, body.clone()));
+                body
+            }
         };
-        self.wanted.send_timeout(wanted, TURN).map_err(|_| late())?;
-        answer.recv_timeout(TURN).map_err(|_| late())
+        if last && shared.waiting.load(Ordering::Acquire) == 0 {
+            latest.scrape = None;
+        }
+        let body = body?;
+        latest.length = body.bytes.len();
+        Ok(self.budget.admit(body, Arc::clone(stream)))
+    }
+
+    fn make(&self, gzip: bool, length: usize) -> Result<ScrapeBody, Unresponsive> {
+        self.budget.make_room(length);
+        let text = self.state.scrape(self.process.read())?;
+        let compressed = (gzip && text.len() > MIN_COMPRESSED)
+            .then(|| compress(&text))
+            .flatten();
+        Ok(ScrapeBody {
+            gzip: compressed.is_some(),
+            bytes: compressed.unwrap_or_else(|| text.into_bytes()),
+        })
     }
 }
 
-fn write_scrapes(inner: &Inner, queue: &Receiver<Wanted>) {
-    let ledger = Arc::new(Ledger::default());
-    // How long the last scrape was, plain and compressed: the room the next one will need.
-    let mut lengths = [0, 0];
-    while let Ok(first) = queue.recv() {
-        let mut waiting = vec![first];
-        waiting.extend(queue.try_iter());
-        let (packed, plain): (Vec<_>, Vec<_>) = waiting.into_iter().partition(|one| one.gzip);
-        for (gzip, clients) in [(false, plain), (true, packed)] {
-            let length = &mut lengths[usize::from(gzip)];
-            if clients.is_empty() || !ledger.make_room(*length) {
-                continue;
-            }
-            let Ok((head, body)) = inner.scrape(gzip) else {
-                continue;
+fn compress(text: &str) -> Option<Vec<u8>> {
+    // Scrapes are full of repetition: the fastest level already makes them ten times smaller.
+    let compressed = Vec::with_capacity(text.len() / 8);
+    let mut encoder = GzEncoder::new(compressed, Compression::fast());
+    encoder.write_all(text.as_bytes()).ok()?;
+    encoder.finish().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{net::TcpListener, sync::Barrier, time::Duration};
+
+    use super::*;
+    use crate::state_handle::Query;
+
+    const CLIENTS: usize = 20;
+
+    fn stream() -> Arc<TcpStream> {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        Arc::new(TcpStream::connect(listener.local_addr().unwrap()).unwrap())
+    }
+
+    #[test]
+    fn a_crowd_shares_a_scrape_that_began_after_each_of_it_asked() {
+        let (state, queries) = StateHandle::channel();
+        let scrapes = Scrapes::new(state, ProcessReader::new(0.0));
+        let all = Barrier::new(CLIENTS + 1);
+        std::thread::scope(|scope| {
+            let clients: Vec<_> = (0..CLIENTS)
+                .map(|_| {
+                    scope.spawn(|| {
+                        all.wait();
+                        let permit = scrapes.get(false, &stream()).unwrap();
+                        String::from_utf8(permit.body().bytes.clone()).unwrap()
+                    })
+                })
+                .collect();
+            all.wait();
+            let mut made = 0;
+            let mut reply_to_all = || {
+                while let Ok(Query::Scrape(_, reply)) =
+                    queries.recv_timeout(Duration::from_millis(500))
+                {
+                    made += 1;
+                    // Everybody asks while the first scrape is being made.
+                    while made == 1 && scrapes.plain.waiting.load(Ordering::Acquire) < CLIENTS - 1 {
+                        std::thread::yield_now();
+                    }
+                    reply.send(made.to_string()).unwrap();
+                }
             };
-            *length = body.len();
-            let page = Arc::new(Page { head, body });
-            for client in clients {
-                let hold = ledger.enter(&page, client.socket);
-                // It may have given up.
-                let _ = client.reply.send(hold);
+            reply_to_all();
+            let mut got: Vec<_> = clients
+                .into_iter()
+                .map(|client| client.join().unwrap())
+                .collect();
+            got.sort();
+            assert_eq!(got[..2], ["1", "2"]);
+            assert_eq!(got[CLIENTS - 1], "2");
+            assert_eq!(made, 2);
+        });
+        let latest = scrapes.plain.latest.lock().unwrap();
+        assert!(latest.scrape.is_none(), "nobody waits, so nothing is kept");
+    }
+
+    #[test]
+    fn a_crowd_that_gets_no_scrape_does_not_wait_one_after_the_other() {
+        let (state, _queries) = StateHandle::channel();
+        let scrapes = Scrapes::new(state, ProcessReader::new(0.0));
+        let begun = Instant::now();
+        std::thread::scope(|scope| {
+            for _ in 0..CLIENTS {
+                scope.spawn(|| assert!(scrapes.get(true, &stream()).is_err()));
             }
-        }
+        });
+        assert!(begun.elapsed() < Duration::from_secs(4));
     }
 }

@@ -1,0 +1,128 @@
+//! How other threads reach the state: a query to the event loop, with a limit on the wait.
+
+use std::{
+    error::Error,
+    fmt,
+    sync::mpsc::{self, SyncSender},
+    time::{Duration, Instant},
+};
+
+use crossbeam_channel::{Receiver, Sender, bounded};
+
+use crate::metrics::process::Process;
+
+/// The event loop responds within this time, or counts as unresponsive.
+const RESPONSE_TIMEOUT: Duration = Duration::from_secs(1);
+/// Queries that may wait. When there are more, the event loop is behind, and who asks waits for a
+/// place, up to [`RESPONSE_TIMEOUT`] in all.
+const MAX_QUERIES: usize = 8;
+
+/// What the event loop can be asked.
+///
+/// The reply goes through a channel of the standard library: a crossbeam receiver yields its time
+/// slice several times before it blocks, which costs more than the reply.
+#[derive(Debug)]
+pub(crate) enum Query {
+    /// Render a scrape.
+    Scrape(Process, SyncSender<String>),
+    /// Show that you respond.
+    Ping(SyncSender<()>),
+}
+
+/// The event loop did not respond in time, or has ended.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Unresponsive;
+
+impl fmt::Display for Unresponsive {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            formatter,
+            "the event loop did not respond within {} s",
+            RESPONSE_TIMEOUT.as_secs()
+        )
+    }
+}
+
+impl Error for Unresponsive {}
+
+/// Sends queries to the event loop.
+#[derive(Debug, Clone)]
+pub(crate) struct StateHandle {
+    queries: Sender<Query>,
+}
+
+impl StateHandle {
+    /// A handle, and what the event loop receives from it.
+    pub fn channel() -> (Self, Receiver<Query>) {
+        let (queries, receiver) = bounded(MAX_QUERIES);
+        (Self { queries }, receiver)
+    }
+
+    /// A scrape of the state as it is now, with the metrics of this process.
+    ///
+    /// # Errors
+    /// When the event loop does not respond in time.
+    pub fn scrape(&self, process: Process) -> Result<String, Unresponsive> {
+        self.query(|reply| Query::Scrape(process, reply))
+    }
+
+    /// Whether the event loop responds.
+    ///
+    /// # Errors
+    /// When it does not in time.
+    pub fn ping(&self) -> Result<(), Unresponsive> {
+        self.query(Query::Ping)
+    }
+
+    fn query<T>(&self, query: impl FnOnce(SyncSender<T>) -> Query) -> Result<T, Unresponsive> {
+        let deadline = Instant::now() + RESPONSE_TIMEOUT;
+        let (reply, response) = mpsc::sync_channel(1);
+        self.queries
+            .send_deadline(query(reply), deadline)
+            .map_err(|_| Unresponsive)?;
+        response
+            .recv_timeout(deadline.saturating_duration_since(Instant::now()))
+            .map_err(|_| Unresponsive)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_query_that_gets_no_reply_fails_after_one_second_whether_it_was_received_or_not() {
+        let (handle, queries) = StateHandle::channel();
+        for _ in 0..MAX_QUERIES {
+            let begun = Instant::now();
+            std::thread::scope(|scope| {
+                scope.spawn(|| assert!(handle.ping().is_err()));
+                scope.spawn(|| assert!(handle.scrape(Process::default()).is_err()));
+            });
+            let waited = begun.elapsed();
+            assert!((1.0..1.5).contains(&waited.as_secs_f64()), "{waited:?}");
+            if queries.is_full() {
+                break;
+            }
+        }
+        drop(queries);
+        assert!(handle.ping().is_err());
+    }
+
+    #[test]
+    fn the_reply_reaches_whoever_asked() {
+        let (handle, queries) = StateHandle::channel();
+        std::thread::scope(|scope| {
+            scope.spawn(move || {
+                for query in queries.iter().take(2) {
+                    match query {
+                        Query::Scrape(_, reply) => reply.send("page".to_owned()).unwrap(),
+                        Query::Ping(reply) => reply.send(()).unwrap(),
+                    }
+                }
+            });
+            assert_eq!(handle.scrape(Process::default()).unwrap(), "page");
+            handle.ping().unwrap();
+        });
+    }
+}
