@@ -6,7 +6,7 @@ TEST_THREADS ?= 8
 PREFIX ?= /usr/local
 DESTDIR ?=
 
-.PHONY: run demo test test-static lint fmt bench static dist install uninstall
+.PHONY: run demo test test-static lint deny fmt bench static dist install uninstall
 
 run: ## Export the metrics of the Plex in PLEX_SERVER, with the token in PLEX_TOKEN
 	$(CARGO) run --release --quiet
@@ -28,9 +28,13 @@ test-static: ## As root: the static binary alone in an empty root, unprivileged,
 	PLEX_EXPORTER_BIN="$(CURDIR)/$$(.ci/static x86_64-unknown-linux-musl)" \
 		$(CARGO) test --test blackbox -- --test-threads $(TEST_THREADS) --ignored contained_
 
-lint: ## Formatting and warnings
+lint: ## Formatting, warnings of the compiler and of clippy, links in the documentation
 	$(CARGO) fmt --check
 	$(CARGO) clippy --all-targets --quiet -- -D warnings
+	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --no-deps --document-private-items --quiet
+
+deny: ## Licences, duplicate versions and sources of the dependencies (needs cargo-deny)
+	$(CARGO) deny --offline --config .ci/deny.toml check licenses bans sources
 
 fmt: ## Format the sources
 	$(CARGO) fmt
