@@ -1,6 +1,12 @@
 //! Command-line arguments and the text of `--help`.
 
-use std::{ffi::OsString, fmt::Write as _};
+use std::{
+    ffi::OsString,
+    fmt::{self, Write as _},
+    io,
+};
+
+use flate2::read::GzDecoder;
 
 use crate::{build_info, config::VARIABLES};
 
@@ -9,9 +15,9 @@ use crate::{build_info, config::VARIABLES};
 pub enum Command {
     /// Export metrics until a signal comes.
     Run,
-    /// Say whether the running exporter is healthy.
+    /// Report whether the running exporter is healthy.
     Health,
-    /// Try everything the exporter needs, for a person to read.
+    /// Check everything the exporter needs and report it to a person.
     Check,
     /// Write a file that is built into the binary.
     Print(Asset),
@@ -33,41 +39,83 @@ pub enum Asset {
 }
 
 impl Asset {
-    /// The file's text.
-    #[must_use]
-    pub fn text(self) -> &'static str {
+    /// Every asset, by its name on the command line.
+    const BY_NAME: [(&'static str, Self); 3] = [
+        ("dashboard", Self::Dashboard),
+        ("alerts", Self::Alerts),
+        ("systemd-unit", Self::SystemdUnit),
+    ];
+
+    /// The file, as the build script compressed it.
+    fn compressed(self) -> &'static [u8] {
         match self {
-            Self::Dashboard => include_str!("../dashboard.json"),
-            Self::Alerts => include_str!("assets/alerts.yml"),
-            Self::SystemdUnit => include_str!("assets/plex-exporter.service"),
+            Self::Dashboard => include_bytes!(concat!(env!("OUT_DIR"), "/dashboard.json.gz")),
+            Self::Alerts => include_bytes!(concat!(env!("OUT_DIR"), "/alerts.yml.gz")),
+            Self::SystemdUnit => {
+                include_bytes!(concat!(env!("OUT_DIR"), "/plex-exporter.service.gz"))
+            }
+        }
+    }
+
+    /// Writes the file.
+    ///
+    /// # Errors
+    /// When `out` cannot be written to.
+    pub fn write_to(self, out: &mut impl io::Write) -> io::Result<()> {
+        io::copy(&mut GzDecoder::new(self.compressed()), out)?;
+        out.flush()
+    }
+}
+
+/// Why arguments were not understood.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ArgumentError {
+    /// `print` without one of the files there are.
+    PrintWhat,
+    /// Anything else.
+    Unknown(String),
+}
+
+impl fmt::Display for ArgumentError {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::PrintWhat => {
+                let names = Asset::BY_NAME.map(|(name, _)| name).join(", ");
+                write!(formatter, "`print` needs one of {names}")
+            }
+            Self::Unknown(arguments) => {
+                write!(formatter, "unknown arguments: {}", arguments.escape_debug())
+            }
         }
     }
 }
 
-/// Reads the arguments that follow the program's name.
+impl std::error::Error for ArgumentError {}
+
+/// Parses the arguments that follow the program's name.
 ///
 /// # Errors
-/// A line that says what was not understood; the usage belongs below it.
-pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Command, String> {
+/// Which arguments are unknown; the usage belongs below it.
+pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Command, ArgumentError> {
     let arguments: Vec<String> = arguments
         .into_iter()
         .map(|argument| argument.to_string_lossy().into_owned())
         .collect();
     let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    let unknown = || ArgumentError::Unknown(words.join(" "));
     match words[..] {
         [] => Ok(Command::Run),
         ["health"] => Ok(Command::Health),
         ["check"] => Ok(Command::Check),
-        ["print", "dashboard"] => Ok(Command::Print(Asset::Dashboard)),
-        ["print", "alerts"] => Ok(Command::Print(Asset::Alerts)),
-        ["print", "systemd-unit"] => Ok(Command::Print(Asset::SystemdUnit)),
+        ["print"] => Err(ArgumentError::PrintWhat),
+        ["print", name] => Asset::BY_NAME
+            .into_iter()
+            .find(|(own, _)| *own == name)
+            .map(|(_, asset)| Command::Print(asset))
+            .ok_or_else(unknown),
         ["--version" | "-V"] => Ok(Command::Version),
         ["--help" | "-h"] => Ok(Command::Help),
-        ["print"] => Err("`print` needs one of dashboard, alerts, systemd-unit".to_owned()),
-        _ => Err(format!(
-            "arguments not understood: {}",
-            words.join(" ").escape_debug()
-        )),
+        _ => Err(unknown()),
     }
 }
 
@@ -91,7 +139,7 @@ pub fn usage() -> String {
          Usage:\n\
          \x20 plex-exporter                export metrics\n\
          \x20 plex-exporter health         exit 0 when the running exporter is healthy\n\
-         \x20 plex-exporter check          try everything the exporter needs and explain\n\
+         \x20 plex-exporter check          check everything the exporter needs and explain how to fix it\n\
          \x20 plex-exporter print FILE     write dashboard, alerts or systemd-unit to standard output\n\
          \x20 plex-exporter --version\n\
          \x20 plex-exporter --help\n\
@@ -118,26 +166,43 @@ pub fn usage() -> String {
 mod tests {
     use super::*;
 
-    fn parse_words(words: &[&str]) -> Result<Command, String> {
+    fn parse_words(words: &[&str]) -> Result<Command, ArgumentError> {
         parse(words.iter().map(OsString::from))
     }
 
     #[test]
-    fn every_command_is_understood_and_nothing_else() {
+    fn every_command_is_parsed_and_nothing_else() {
         assert_eq!(parse_words(&[]), Ok(Command::Run));
         assert_eq!(parse_words(&["health"]), Ok(Command::Health));
         assert_eq!(
             parse_words(&["print", "alerts"]),
             Ok(Command::Print(Asset::Alerts))
         );
-        for wrong in [
+        for unknown in [
             &["helth"][..],
             &["health", "x"],
             &["print"],
             &["print", "x"],
+            &["print", "alerts", "x"],
             &["--verbose"],
         ] {
-            assert!(parse_words(wrong).is_err(), "{wrong:?}");
+            assert!(parse_words(unknown).is_err(), "{unknown:?}");
+        }
+    }
+
+    #[test]
+    fn every_file_is_printed_byte_for_byte() {
+        for (asset, file) in [
+            (Asset::Dashboard, &include_bytes!("../dashboard.json")[..]),
+            (Asset::Alerts, include_bytes!("assets/alerts.yml")),
+            (
+                Asset::SystemdUnit,
+                include_bytes!("assets/plex-exporter.service"),
+            ),
+        ] {
+            let mut printed = Vec::new();
+            asset.write_to(&mut printed).unwrap();
+            assert!(printed == file, "{asset:?}");
         }
     }
 

@@ -21,7 +21,11 @@ fn main() -> ExitCode {
         Ok(Command::Run) => run(),
         Ok(Command::Health) => health(),
         Ok(Command::Check) => check(),
-        Ok(Command::Print(asset)) => print(asset.text()),
+        Ok(Command::Print(asset)) => {
+            // As for `print`.
+            let _ = asset.write_to(&mut std::io::stdout().lock());
+            ExitCode::SUCCESS
+        }
         Ok(Command::Version) => print(&format!("{}\n", cli::version())),
         Ok(Command::Help) => print(&cli::usage()),
         Err(error) => fail(USAGE, &format!("{error}\n\n{}", cli::usage())),
