@@ -1,4 +1,7 @@
 //! `plex-exporter check`: one pass over everything the exporter needs, for a person to read.
+//!
+//! Each step is one line. A step that fails names the cause and the fix; steps that need it are left
+//! out. What not every Plex offers is `info`, with the metrics that will be absent.
 
 use std::{
     fmt,
@@ -21,7 +24,7 @@ use crate::{
         client::{Client, REQUEST_TIMEOUT},
         error::PlexError,
         request::{PlexRequest, PlexResponse},
-        socket::{DEAD_AFTER, Received, Socket},
+        socket::{Received, Socket},
         wire,
     },
     state::libraries::library_directories,
@@ -31,31 +34,31 @@ use crate::{
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Verdict {
     Ok,
-    /// Worth knowing, but nothing the exporter needs.
-    Remark,
-    Wrong,
+    /// Worth knowing, but nothing the exporter requires.
+    Info,
+    Fail,
 }
 
 impl fmt::Display for Verdict {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.pad(match self {
             Self::Ok => "ok",
-            Self::Remark => "remark",
-            Self::Wrong => "WRONG",
+            Self::Info => "info",
+            Self::Fail => "FAIL",
         })
     }
 }
 
-/// Writes the report and remembers whether anything was wrong.
+/// Writes the report and remembers whether a step failed.
 struct Report<W> {
     out: W,
-    wrong: bool,
+    failed: bool,
 }
 
 impl<W: Write> Report<W> {
     fn line(&mut self, verdict: Verdict, step: &str, text: &str) -> io::Result<()> {
-        self.wrong |= verdict == Verdict::Wrong;
-        writeln!(self.out, "{verdict:<8}{step:<20}{}", Sanitized(text))?;
+        self.failed |= verdict == Verdict::Fail;
+        writeln!(self.out, "{verdict:<6}{step:<17}{}", Sanitized(text))?;
         self.out.flush()
     }
 
@@ -63,8 +66,12 @@ impl<W: Write> Report<W> {
         self.line(Verdict::Ok, step, text)
     }
 
-    fn wrong(&mut self, step: &str, text: &str) -> io::Result<()> {
-        self.line(Verdict::Wrong, step, text)
+    fn info(&mut self, step: &str, text: &str) -> io::Result<()> {
+        self.line(Verdict::Info, step, text)
+    }
+
+    fn fail(&mut self, step: &str, text: &str) -> io::Result<()> {
+        self.line(Verdict::Fail, step, text)
     }
 }
 
@@ -73,7 +80,7 @@ impl<W: Write> Report<W> {
 /// # Errors
 /// When the report cannot be written.
 pub fn run(config: Result<Config, ConfigError>, out: impl Write) -> io::Result<bool> {
-    let mut report = Report { out, wrong: false };
+    let mut report = Report { out, failed: false };
     match config {
         Ok(config) => {
             report.ok("PLEX_SERVER", &config.server.to_string())?;
@@ -81,32 +88,34 @@ pub fn run(config: Result<Config, ConfigError>, out: impl Write) -> io::Result<b
         }
         Err(errors) => {
             for error in errors.to_string().lines() {
-                report.wrong("configuration", error)?;
+                report.fail("configuration", error)?;
             }
         }
     }
-    Ok(!report.wrong)
+    Ok(!report.failed)
 }
 
 fn check_server(config: &Config, report: &mut Report<impl Write>) -> io::Result<()> {
     let dialer = match Dialer::new(&config.server, &config.tls) {
         Ok(dialer) => dialer,
-        Err(error) => return report.wrong("configuration", &error),
+        Err(error) => return report.fail("configuration", &error),
     };
     if !check_connection(config, &dialer, report)? {
         return Ok(());
     }
     let client = Client::new(dialer.clone(), config.token.clone());
-    if !check_token(&client, report)? {
+    let Some(server) = check_token(&client, report)? else {
         return Ok(());
-    }
+    };
     check_sessions(&client, report)?;
     check_libraries(&client, report)?;
-    check_statistics(&client, report)?;
+    check_statistics(&client, &server, report)?;
+    check_accounts(&client, report)?;
+    check_updates(&client, report)?;
     check_socket(config, &dialer, report)
 }
 
-/// Name, TCP, TLS; false when there is no way to go on.
+/// Name resolution, TCP and TLS; false when there is no way to go on.
 fn check_connection(
     config: &Config,
     dialer: &Dialer,
@@ -115,28 +124,30 @@ fn check_connection(
     let deadline = Instant::now() + REQUEST_TIMEOUT;
     let addresses = match dialer.resolve(deadline) {
         Ok(addresses) => addresses,
-        Err(error) => return report.wrong("name", &error.to_string()).map(|()| false),
+        Err(error) => {
+            return report
+                .fail("name resolution", &error.to_string())
+                .map(|()| false);
+        }
     };
     let list: Vec<String> = addresses
         .iter()
         .map(|address| address.ip().to_string())
         .collect();
-    report.ok("name", &list.join(", "))?;
+    report.ok("name resolution", &list.join(", "))?;
     let tcp = match net::connect(&addresses, deadline) {
         Ok(tcp) => tcp,
         Err(error) => {
             return report
-                .wrong("TCP", &PlexError::from(error).to_string())
+                .fail("TCP", &PlexError::from(error).to_string())
                 .map(|()| false);
         }
     };
-    report.ok(
-        "TCP",
-        &format!("port {} accepts connections", config.server.port()),
-    )?;
+    let port = config.server.port();
+    report.ok("TCP", &format!("port {port} accepts connections"))?;
     if !config.server.is_tls() {
-        let text = "not used: the token travels in clear text, so keep it within your network";
-        return report.line(Verdict::Remark, "TLS", text).map(|()| true);
+        let text = "not used: the token is sent in clear text, so keep it within your network";
+        return report.info("TLS", text).map(|()| true);
     }
     match dialer.tls_handshake(tcp, deadline) {
         Ok(stream) => {
@@ -145,18 +156,20 @@ fn check_connection(
                 let text = format!(
                     "NOT VERIFIED because of SKIP_TLS_VERIFICATION; the certificate is for {names}"
                 );
-                report.line(Verdict::Remark, "TLS", &text)?;
+                report.info("TLS", &text)?;
             } else {
                 report.ok("TLS", &format!("the certificate is valid, for {names}"))?;
             }
             Ok(true)
         }
         Err(error) => {
-            let mut text = error.to_string();
-            if let Some(names) = unverified_names(config) {
-                text = format!("{text} (the certificate is for {})", names.join(", "));
-            }
-            report.wrong("TLS", &text).map(|()| false)
+            let error = error.to_string();
+            let error = error.strip_prefix("TLS: ").unwrap_or(&error);
+            let text = match unverified_names(config) {
+                Some(names) => format!("{error} (the certificate is for {})", names.join(", ")),
+                None => error.to_owned(),
+            };
+            report.fail("TLS", &text).map(|()| false)
         }
     }
 }
@@ -174,9 +187,17 @@ fn names_of(stream: &Stream) -> Vec<String> {
         Err(Error::InvalidCertificate(CertificateError::NotValidForNameContext {
             presented,
             ..
-        })) => presented,
+        })) => presented.iter().map(|name| bare_name(name)).collect(),
         _ => Vec::new(),
     }
+}
+
+/// `nas.example` out of `DnsName("nas.example")`, as rustls writes it.
+fn bare_name(presented: &str) -> String {
+    let name = presented
+        .split_once('(')
+        .map_or(presented, |(_, name)| name);
+    name.trim_end_matches(')').trim_matches('"').to_owned()
 }
 
 /// The names in a certificate that was refused.
@@ -190,16 +211,31 @@ fn unverified_names(config: &Config) -> Option<Vec<String>> {
     Some(names_of(&stream)).filter(|names| !names.is_empty())
 }
 
-/// The token, the version, Plex Pass; false when there is no way to go on.
-fn check_token(client: &Client, report: &mut Report<impl Write>) -> io::Result<bool> {
+/// The token, the version, Plex Pass; none when there is no way to go on.
+fn check_token(
+    client: &Client,
+    report: &mut Report<impl Write>,
+) -> io::Result<Option<wire::Server>> {
     let server = match client.fetch(&PlexRequest::Server).result {
         Ok(PlexResponse::Server(server)) if server.machine_identifier.get().is_some() => server,
         Ok(_) => {
             let text = PlexError::not_plex().to_string();
-            return report.wrong("token", &text).map(|()| false);
+            return report.fail("HTTP", &text).map(|()| None);
         }
-        Err(error) => return report.wrong("token", &error.to_string()).map(|()| false),
+        Err(error) => {
+            let (step, text) = match error {
+                PlexError::Unauthorized | PlexError::Forbidden => ("token", error.to_string()),
+                PlexError::Status(503) => (
+                    "HTTP",
+                    "Plex is starting or under maintenance (503): wait a minute and check again"
+                        .to_owned(),
+                ),
+                error => ("HTTP", error.to_string()),
+            };
+            return report.fail(step, &text).map(|()| None);
+        }
     };
+    report.ok("HTTP", "Plex answers")?;
     report.ok("token", "accepted")?;
     let text = format!(
         "Plex Media Server {} on {}, `{}`",
@@ -211,10 +247,9 @@ fn check_token(client: &Client, report: &mut Report<impl Write>) -> io::Result<b
     if server.my_plex_subscription.is_true() {
         report.ok("Plex Pass", "yes")?;
     } else {
-        let text = "no: host load and bytes sent will be absent";
-        report.line(Verdict::Remark, "Plex Pass", text)?;
+        report.info("Plex Pass", "no: host load and bytes sent are absent")?;
     }
-    Ok(true)
+    Ok(Some(server))
 }
 
 fn check_sessions(client: &Client, report: &mut Report<impl Write>) -> io::Result<()> {
@@ -223,53 +258,123 @@ fn check_sessions(client: &Client, report: &mut Report<impl Write>) -> io::Resul
             report.ok("administrator", "the token may see live sessions")?;
             report.ok("sessions", &format!("{} live", sessions.as_slice().len()))
         }
-        Err(PlexError::Unauthorized | PlexError::Forbidden) => report.wrong(
+        Err(PlexError::Unauthorized | PlexError::Forbidden) => report.fail(
             "administrator",
-            "the token may not see live sessions: it is of a shared or managed user; use the \
+            "the token may not see live sessions: it belongs to a shared or managed user; use the \
              token of the server's administrator",
         ),
         Ok(_) => Ok(()),
-        Err(error) => report.wrong("sessions", &error.to_string()),
+        Err(error) => report.fail("sessions", &error.to_string()),
     }
 }
 
 fn check_libraries(client: &Client, report: &mut Report<impl Write>) -> io::Result<()> {
-    match client.fetch(&PlexRequest::Providers).result {
-        Ok(PlexResponse::Providers(providers)) => {
-            let libraries = library_directories(&providers).unwrap_or_default();
-            let titles: Vec<&str> = libraries
-                .iter()
-                .map(|(_, library)| library.title.or_empty())
-                .collect();
-            if titles.is_empty() {
-                let text = "none: the server has none yet, or the token sees none";
-                report.line(Verdict::Remark, "libraries", text)
-            } else {
-                report.ok(
-                    "libraries",
-                    &format!("{}: {}", titles.len(), titles.join(", ")),
-                )
-            }
-        }
-        Ok(_) => Ok(()),
-        Err(error) => report.wrong("libraries", &error.to_string()),
+    let providers = match client.fetch(&PlexRequest::Providers).result {
+        Ok(PlexResponse::Providers(providers)) => providers,
+        Ok(_) => return Ok(()),
+        Err(error) => return report.fail("libraries", &error.to_string()),
+    };
+    let Some(libraries) = library_directories(&providers) else {
+        let text = "not listed yet: Plex is starting; check again in a minute";
+        return report.info("libraries", text);
+    };
+    let titles: Vec<&str> = libraries
+        .iter()
+        .map(|(_, library)| library.title.or_empty())
+        .collect();
+    if titles.is_empty() {
+        let text = "none: add one in Plex, or use the token of the server's administrator";
+        report.info("libraries", text)
+    } else {
+        let text = format!("{}: {}", titles.len(), titles.join(", "));
+        report.ok("libraries", &text)
     }
 }
 
-fn check_statistics(client: &Client, report: &mut Report<impl Write>) -> io::Result<()> {
-    for (fetch, step) in [
-        (PlexRequest::Resources, "host load"),
-        (PlexRequest::Bandwidth, "bytes sent"),
-    ] {
-        match client.fetch(&fetch).result {
-            Ok(_) => report.ok(step, "supplied")?,
-            Err(PlexError::NotFound) => {
-                report.line(Verdict::Remark, step, "not offered: it needs Plex Pass")?;
+/// What needs Plex Pass. Without one, some servers answer 404 and some an empty container.
+fn check_statistics(
+    client: &Client,
+    server: &wire::Server,
+    report: &mut Report<impl Write>,
+) -> io::Result<()> {
+    let steps = [
+        (
+            PlexRequest::Resources,
+            "host load",
+            "plex_host_… and plex_process_…",
+        ),
+        (
+            PlexRequest::Bandwidth,
+            "bytes sent",
+            "plex_transmit_bytes_total, plex_network_… and plex_user_transmit_bytes_total",
+        ),
+    ];
+    for (request, step, metrics) in steps {
+        match client.fetch(&request).result {
+            Ok(_) if server.my_plex_subscription.is_true() => report.ok(step, "supplied")?,
+            Ok(_) | Err(PlexError::NotFound) => {
+                report.info(step, &format!("needs Plex Pass; {metrics} are absent"))?;
             }
-            Err(error) => report.wrong(step, &error.to_string())?,
+            Err(error) => {
+                let why = why_not_offered(&error);
+                report.info(step, &format!("{why}; {metrics} are absent"))?;
+            }
         }
     }
     Ok(())
+}
+
+fn check_accounts(client: &Client, report: &mut Report<impl Write>) -> io::Result<()> {
+    match client.fetch(&PlexRequest::Accounts).result {
+        Ok(PlexResponse::Accounts(accounts)) => {
+            let accounts = accounts.accounts.as_slice();
+            let named = accounts
+                .iter()
+                .filter(|account| account.name.get().is_some());
+            report.ok("users", &format!("{} with access", named.count()))
+        }
+        Ok(_) => Ok(()),
+        Err(error) => report.info(
+            "users",
+            &format!(
+                "{}; plex_user_play_starts_total has no series before a user's first play, and \
+                 plex_user_transmit_bytes_total counts everybody as `unknown`",
+                why_not_offered(&error)
+            ),
+        ),
+    }
+}
+
+fn check_updates(client: &Client, report: &mut Report<impl Write>) -> io::Result<()> {
+    match client.fetch(&PlexRequest::Updater).result {
+        Ok(PlexResponse::Updater(updater)) => {
+            let text = if updater.has_pending_release() {
+                "Plex offers a newer version"
+            } else {
+                "Plex offers no newer version"
+            };
+            report.ok("updates", text)
+        }
+        Ok(_) => Ok(()),
+        Err(error) => {
+            let why = why_not_offered(&error);
+            report.info(
+                "updates",
+                &format!("{why}; plex_update_available is absent"),
+            )
+        }
+    }
+}
+
+/// Why an endpoint that is not required gives nothing.
+fn why_not_offered(error: &PlexError) -> String {
+    match error {
+        PlexError::NotFound => "not offered by this server (404)".to_owned(),
+        PlexError::Unauthorized | PlexError::Forbidden => {
+            "not offered to this token: use that of the server's administrator".to_owned()
+        }
+        error => error.to_string(),
+    }
 }
 
 fn check_socket(
@@ -279,23 +384,25 @@ fn check_socket(
 ) -> io::Result<()> {
     let mut socket = match Socket::open(dialer, &config.token) {
         Ok(socket) => socket,
-        Err(error) => return report.wrong("notifications", &error.to_string()),
+        Err(error) => {
+            let text = format!("{error}; until then sessions are polled every few seconds");
+            return report.fail("notifications", &text);
+        }
     };
-    report.ok("notifications", "the WebSocket stands")?;
-    let begun = Instant::now();
-    let answered = socket.ping().is_ok() && wait_for_pong(&mut socket, begun + REQUEST_TIMEOUT);
+    report.ok("notifications", "connected")?;
+    let sent = Instant::now();
+    let answered = socket.ping().is_ok() && wait_for_pong(&mut socket, sent + REQUEST_TIMEOUT);
     socket.close();
     if answered {
-        report.ok(
-            "ping",
-            &format!("answered within {} ms", begun.elapsed().as_millis()),
-        )
+        let took = sent.elapsed().as_millis();
+        report.ok("ping", &format!("answered within {took} ms"))
     } else {
         let text = format!(
-            "not answered: the connection is given up after {} s of silence, and made anew",
-            DEAD_AFTER.as_secs()
+            "not answered within {} s: a reverse proxy in front of Plex must pass WebSocket frames \
+             on in both directions",
+            REQUEST_TIMEOUT.as_secs()
         );
-        report.line(Verdict::Remark, "ping", &text)
+        report.fail("ping", &text)
     }
 }
 
@@ -308,4 +415,16 @@ fn wait_for_pong(socket: &mut Socket, deadline: Instant) -> bool {
         }
     }
     false
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_of_certificates_are_shown_bare() {
+        assert_eq!(bare_name(r#"DnsName("nas.example")"#), "nas.example");
+        assert_eq!(bare_name("IpAddress(192.168.1.10)"), "192.168.1.10");
+        assert_eq!(bare_name("nas"), "nas");
+    }
 }

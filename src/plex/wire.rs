@@ -545,6 +545,19 @@ pub struct Updater {
     pub releases: LenientVec<Release>,
 }
 
+impl Updater {
+    /// Whether a release is neither installed nor declined.
+    #[must_use]
+    pub fn has_pending_release(&self) -> bool {
+        self.releases.as_slice().iter().any(|release| {
+            let state = release.state.or_empty().trim();
+            !["done", "skipped"]
+                .iter()
+                .any(|settled| state.eq_ignore_ascii_case(settled))
+        })
+    }
+}
+
 /// A release of Plex Media Server.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]

@@ -122,11 +122,7 @@ impl State {
             }
             PlexResponse::Accounts(accounts) => self.apply_accounts(accounts),
             PlexResponse::Updater(updater) => {
-                let open = |release: &wire::Release| {
-                    let state = release.state.get();
-                    !is(state, "done") && !is(state, "skipped")
-                };
-                self.update_available = Some(updater.releases.as_slice().iter().any(open));
+                self.update_available = Some(updater.has_pending_release());
             }
             _ => {}
         }

@@ -1,4 +1,4 @@
-//! `plex-exporter check`: what works, what does not, and the mend.
+//! `plex-exporter check`: what works, what does not, and the fix.
 
 use std::net::TcpListener;
 
@@ -6,135 +6,281 @@ use serde_json::json;
 
 use crate::support::{
     exporter::{Setup, TOKEN, own_path},
-    fake_plex::{FakePlex, html, unauthorized},
+    fake_plex::{FakePlex, Fault, html, unauthorized},
     payloads::movie,
-    tls::signed_by_ca,
+    tls::{self_signed, signed_by_ca},
 };
 
-fn check(setup: Setup) -> (Option<i32>, String) {
+/// Exit status and report of a check; shown by `cargo test -- --nocapture`.
+fn check(situation: &str, setup: Setup) -> (Option<i32>, String) {
     let (status, out, err) = setup.run(&["check"]);
-    let told = out + &err;
-    assert!(!told.contains(TOKEN), "{told}");
-    (status, told)
+    println!("--- {situation}\n{out}{err}");
+    assert_eq!(err, "", "the report goes to standard output");
+    assert!(!out.contains(TOKEN), "{out}");
+    (status, out)
 }
 
-fn line<'a>(told: &'a str, verdict: &str, step: &str) -> &'a str {
-    told.lines()
-        .find(|line| {
-            let rest = line.strip_prefix(verdict).map(str::trim_start);
-            rest.is_some_and(|rest| rest.starts_with(step) || rest.starts_with("configuration"))
+/// The text of the one line of a step, which must have this verdict.
+fn line<'a>(report: &'a str, verdict: &str, step: &str) -> &'a str {
+    let found: Vec<&str> = report
+        .lines()
+        .filter_map(|line| {
+            let text = line.strip_prefix(verdict)?.trim_start();
+            text.strip_prefix(step)?.strip_prefix(' ')
         })
-        .unwrap_or_else(|| panic!("no {verdict} {step} in\n{told}"))
+        .collect();
+    assert_eq!(found.len(), 1, "{verdict} {step} in\n{report}");
+    found[0].trim_start()
+}
+
+/// Checks that fail at `step` with a line that has all of `words`, and at no other step.
+fn fails(situation: &str, setup: Setup, step: &str, words: &[&str]) {
+    let (status, report) = check(situation, setup);
+    assert_eq!(status, Some(1), "{report}");
+    let text = line(&report, "FAIL", step);
+    for word in words {
+        assert!(text.contains(word), "{situation}: `{word}` in {text}");
+    }
+    assert_eq!(report.matches("FAIL").count(), 1, "{report}");
+}
+
+fn failing(path: &str, fault: Fault) -> FakePlex {
+    let plex = FakePlex::default();
+    plex.world().fault(path, fault);
+    plex
 }
 
 #[test]
 fn everything_that_works_is_a_line_of_its_own() {
     let plex = FakePlex::default();
     plex.world().play(movie(1, 101, "Alien"));
-    let (status, told) = check(Setup::new(&plex.url()));
-    assert_eq!(status, Some(0), "{told}");
+    let (status, report) = check("all is well", Setup::new(&plex.url()));
+    assert_eq!(status, Some(0), "{report}");
     for (step, text) in [
         ("PLEX_SERVER", plex.url().as_str()),
-        ("name", "127.0.0.1"),
-        ("TCP", "accepts"),
+        ("name resolution", "127.0.0.1"),
+        ("TCP", "accepts connections"),
+        ("HTTP", "Plex answers"),
         ("token", "accepted"),
         ("version", "1.43.4"),
         ("Plex Pass", "yes"),
-        ("administrator", ""),
+        ("administrator", "live sessions"),
         ("sessions", "1 live"),
         ("libraries", "4: Movies, TV Shows, Music, Photos"),
-        ("host load", ""),
-        ("bytes sent", ""),
-        ("notifications", ""),
-        ("ping", "answered"),
+        ("host load", "supplied"),
+        ("bytes sent", "supplied"),
+        ("users", "3 with access"),
+        ("updates", "no newer version"),
+        ("notifications", "connected"),
+        ("ping", "answered within"),
     ] {
-        assert!(line(&told, "ok", step).contains(text), "{step}: {told}");
+        let line = line(&report, "ok", step);
+        assert!(line.contains(text), "{step}: {report}");
     }
-    assert!(!told.contains("WRONG"));
+    assert!(line(&report, "info", "TLS").contains("clear text"));
+    assert_eq!(report.lines().count(), 17, "{report}");
+    plex.world().releases = vec![json!({"version": "1.44", "state": "notify"})];
+    let (status, report) = check("an update waits", Setup::new(&plex.url()));
+    assert_eq!(status, Some(0));
+    assert!(line(&report, "ok", "updates").contains("a newer version"));
 }
 
 #[test]
-fn the_names_of_the_certificate_are_told_whether_it_fits_or_not() {
+fn the_names_of_the_certificate_are_shown_whether_they_match_or_not() {
     let identity = signed_by_ca("nas.example");
     let plex = FakePlex::start(Some(identity.config.clone()));
     let ca = own_path("check-ca.pem");
     std::fs::write(&ca, &identity.trust).unwrap();
-    let by_name = format!("https://localhost:{}", plex.address.port());
-    let (status, told) = check(Setup::new(&by_name).env("PLEX_CA_FILE", &ca));
-    assert_eq!(status, Some(1));
-    let wrong = line(&told, "WRONG", "TLS");
-    assert!(
-        wrong.contains("nas.example") && wrong.contains("PLEX_TLS_SERVER_NAME"),
-        "{told}"
+    let url = format!("https://localhost:{}", plex.address.port());
+    fails(
+        "another name",
+        Setup::new(&url).env("PLEX_CA_FILE", &ca),
+        "TLS",
+        &["nas.example", "localhost", "PLEX_TLS_SERVER_NAME"],
     );
-    let named = Setup::new(&by_name)
+    let named = Setup::new(&url)
         .env("PLEX_CA_FILE", &ca)
         .env("PLEX_TLS_SERVER_NAME", "nas.example");
-    let (status, told) = check(named);
-    assert_eq!(status, Some(0), "{told}");
-    assert!(line(&told, "ok", "TLS").contains("nas.example"));
+    let (status, report) = check("the name of the certificate", named);
+    assert_eq!(status, Some(0), "{report}");
+    assert_eq!(
+        line(&report, "ok", "TLS"),
+        "the certificate is valid, for nas.example"
+    );
+    let unverified = Setup::new(&url).env("SKIP_TLS_VERIFICATION", "true");
+    let (status, report) = check("not verified", unverified);
+    assert_eq!(status, Some(0), "{report}");
+    let remark = line(&report, "info", "TLS");
+    assert!(remark.contains("NOT VERIFIED") && remark.contains("nas.example"));
+    std::fs::remove_file(ca).unwrap();
+
+    let plex = FakePlex::start(Some(self_signed("localhost", false).config));
+    let url = format!("https://localhost:{}", plex.address.port());
+    fails(
+        "self-signed",
+        Setup::new(&url),
+        "TLS",
+        &["PLEX_CA_FILE", "self-signed", "for localhost"],
+    );
 }
 
 #[test]
-fn no_plex_pass_is_a_remark_and_no_failure() {
-    let plex = FakePlex::default();
-    plex.world().server["myPlexSubscription"] = json!(false);
-    let (status, told) = check(Setup::new(&plex.url()));
-    assert_eq!(status, Some(0), "{told}");
-    line(&told, "remark", "Plex Pass");
-    line(&told, "remark", "host load");
+fn what_is_absent_without_plex_pass_is_named_and_no_failure() {
+    // Some servers answer 404 without a Pass, and some an empty container.
+    for empty in [false, true] {
+        let plex = FakePlex::default();
+        plex.world().server["myPlexSubscription"] = json!(false);
+        if empty {
+            let body = r#"{"MediaContainer":{"size":0}}"#.to_owned();
+            plex.world()
+                .fault("/statistics", Fault::Answer(200, "application/json", body));
+        }
+        let (status, report) = check("no Plex Pass", Setup::new(&plex.url()));
+        assert_eq!(status, Some(0), "{report}");
+        assert!(line(&report, "info", "Plex Pass").starts_with("no"));
+        assert!(line(&report, "info", "host load").contains("plex_host_"));
+        let bytes = line(&report, "info", "bytes sent");
+        assert!(bytes.contains("plex_transmit_bytes_total"), "{bytes}");
+    }
 }
 
 #[test]
-fn each_failing_step_names_cause_and_mend() {
+fn what_the_server_does_not_offer_is_named_and_no_failure() {
+    for status in [403, 404] {
+        let plex = FakePlex::default();
+        for path in ["/accounts", "/updater"] {
+            plex.world().fault(path, html(status, "No"));
+        }
+        let (exit, report) = check("no accounts, no updates", Setup::new(&plex.url()));
+        assert_eq!(exit, Some(0), "{report}");
+        assert!(line(&report, "info", "users").contains("plex_user_play_starts_total"));
+        assert!(line(&report, "info", "updates").contains("plex_update_available"));
+    }
+}
+
+#[test]
+fn an_address_that_does_not_lead_to_plex_names_the_fix() {
     let nobody = TcpListener::bind("127.0.0.1:0")
         .unwrap()
         .local_addr()
         .unwrap();
-    let (status, told) = check(Setup::new(&format!("http://{nobody}")));
-    assert_eq!(status, Some(1));
-    assert!(line(&told, "WRONG", "TCP").contains("32400"), "{told}");
-
-    let (status, told) = check(Setup::new("http://plex.example:32400/web/index.html"));
-    assert_eq!(status, Some(1));
-    assert!(
-        line(&told, "WRONG", "PLEX_SERVER").contains("/web"),
-        "{told}"
+    fails(
+        "the wrong port",
+        Setup::new(&format!("http://{nobody}")),
+        "TCP",
+        &["refused", "32400"],
     );
-
-    let (_, told) = check(Setup::new("http://no-such-host.invalid:32400"));
-    assert!(
-        line(&told, "WRONG", "name").contains("cannot resolve"),
-        "{told}"
+    fails(
+        "the address of the web app",
+        Setup::new("http://plex.example:32400/web/index.html"),
+        "configuration",
+        &["PLEX_SERVER", "/web"],
     );
+    fails(
+        "a name that nobody knows",
+        Setup::new("http://no-such-host.invalid:32400"),
+        "name resolution",
+        &["no-such-host.invalid", "IP address"],
+    );
+    let plex = FakePlex::default();
+    fails(
+        "TLS to a port that speaks plain HTTP",
+        Setup::new(&format!("https://{}", plex.address)),
+        "TLS",
+        &["http://"],
+    );
+    let plex = FakePlex::start(Some(signed_by_ca("localhost").config));
+    fails(
+        "plain HTTP to a port that speaks TLS",
+        Setup::new(&format!("http://{}", plex.address)),
+        "HTTP",
+        &["https://"],
+    );
+    let page = "<html><title>My NAS</title></html>".to_owned();
+    let plex = failing("/", Fault::Answer(200, "text/html", page));
+    fails(
+        "another program",
+        Setup::new(&plex.url()),
+        "HTTP",
+        &["text/html", "PLEX_SERVER"],
+    );
+    let json = r#"{"MediaContainer":{}}"#.to_owned();
+    let plex = failing("/", Fault::Answer(200, "application/json", json));
+    fails(
+        "another program with JSON",
+        Setup::new(&plex.url()),
+        "HTTP",
+        &["names no Plex server"],
+    );
+    let plex = failing("/", html(404, "Not Found"));
+    fails(
+        "a proxy without the base path",
+        Setup::new(&plex.url()),
+        "HTTP",
+        &["404", "base path"],
+    );
+    let plex = failing("/", Fault::Redirect("https://elsewhere.example/".into()));
+    fails(
+        "a redirect",
+        Setup::new(&plex.url()),
+        "HTTP",
+        &["302", "final address"],
+    );
+    let starting = r#"{"code":503,"title":"Maintenance"}"#.to_owned();
+    let plex = failing("/", Fault::Answer(503, "application/json", starting));
+    fails(
+        "Plex is starting",
+        Setup::new(&plex.url()),
+        "HTTP",
+        &["starting", "503", "wait"],
+    );
+}
 
+#[test]
+fn a_token_without_the_rights_names_the_fix() {
     let plex = FakePlex::default();
     plex.world().token = "another".into();
-    let (status, told) = check(Setup::new(&plex.url()));
-    assert_eq!(status, Some(1));
-    assert!(
-        line(&told, "WRONG", "token").contains("PLEX_TOKEN"),
-        "{told}"
+    fails(
+        "the wrong token",
+        Setup::new(&plex.url()),
+        "token",
+        &["401", "PLEX_TOKEN", "administrator"],
     );
-
     for refusal in [html(403, "Forbidden"), unauthorized()] {
         let plex = FakePlex::default();
-        plex.world().fault("/status/sessions", refusal);
-        let (status, told) = check(Setup::new(&plex.url()));
-        assert_eq!(status, Some(1));
-        assert!(
-            line(&told, "WRONG", "administrator").contains("shared or managed"),
-            "{told}"
+        // What Plex shows to the owner only.
+        for path in ["/status/sessions", "/statistics", "/accounts", "/updater"] {
+            plex.world().fault(path, refusal.clone());
+        }
+        fails(
+            "a shared user's token",
+            Setup::new(&plex.url()),
+            "administrator",
+            &[
+                "shared or managed user",
+                "token of the server's administrator",
+            ],
         );
     }
+}
 
+#[test]
+fn notifications_that_do_not_get_through_name_the_fix() {
+    for status in [400, 404, 426] {
+        let plex = failing("/:/websockets", html(status, "No"));
+        fails(
+            "a proxy without WebSocket",
+            Setup::new(&plex.url()),
+            "notifications",
+            &[&status.to_string(), "Upgrade", "polled"],
+        );
+    }
     let plex = FakePlex::default();
-    plex.world()
-        .fault("/:/websockets", html(400, "Bad Request"));
-    let (status, told) = check(Setup::new(&plex.url()));
-    assert_eq!(status, Some(1));
-    assert!(
-        line(&told, "WRONG", "notifications").contains("Upgrade"),
-        "{told}"
+    plex.world().pongs = false;
+    fails(
+        "a proxy that swallows frames",
+        Setup::new(&plex.url()),
+        "ping",
+        &["not answered", "proxy"],
     );
 }
