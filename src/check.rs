@@ -10,7 +10,7 @@ use std::{
 };
 
 use rustls::{
-    CertificateError, Error,
+    Error,
     client::verify_server_name,
     pki_types::{CertificateDer, ServerName},
     server::ParsedCertificate,
@@ -18,8 +18,8 @@ use rustls::{
 
 use crate::{
     config::{Config, ConfigError, TlsOptions},
-    logging::Sanitized,
     net::{self, Dialer, Stream},
+    output::Sanitized,
     plex::{
         client::{Client, REQUEST_TIMEOUT},
         error::PlexError,
@@ -28,6 +28,8 @@ use crate::{
         wire,
     },
     state::libraries::library_directories,
+    tls,
+    token::Token,
 };
 
 /// How a step went.
@@ -98,12 +100,13 @@ pub fn run(config: Result<Config, ConfigError>, out: impl Write) -> io::Result<b
 fn check_server(config: &Config, report: &mut Report<impl Write>) -> io::Result<()> {
     let dialer = match Dialer::new(&config.server, &config.tls) {
         Ok(dialer) => dialer,
-        Err(error) => return report.fail("configuration", &error),
+        Err(error) => return report.fail("configuration", &error.to_string()),
     };
     if !check_connection(config, &dialer, report)? {
         return Ok(());
     }
-    let client = Client::new(dialer.clone(), config.token.clone());
+    let (token, _) = Token::new(config.token.clone(), None);
+    let client = Client::new(dialer.clone(), token);
     let Some(server) = check_token(&client, report)? else {
         return Ok(());
     };
@@ -184,20 +187,12 @@ fn names_of(stream: &Stream) -> Vec<String> {
     let parsed = ParsedCertificate::try_from(&certificate);
     // A mismatch lists what the certificate is for, so that no parser of our own is needed.
     match parsed.and_then(|parsed| verify_server_name(&parsed, &nobody)) {
-        Err(Error::InvalidCertificate(CertificateError::NotValidForNameContext {
-            presented,
-            ..
-        })) => presented.iter().map(|name| bare_name(name)).collect(),
+        Err(Error::InvalidCertificate(problem)) => tls::presented_names(&problem)
+            .into_iter()
+            .map(str::to_owned)
+            .collect(),
         _ => Vec::new(),
     }
-}
-
-/// `nas.example` out of `DnsName("nas.example")`, as rustls writes it.
-fn bare_name(presented: &str) -> String {
-    let name = presented
-        .split_once('(')
-        .map_or(presented, |(_, name)| name);
-    name.trim_end_matches(')').trim_matches('"').to_owned()
 }
 
 /// The names in a certificate that was refused.
@@ -415,16 +410,4 @@ fn wait_for_pong(socket: &mut Socket, deadline: Instant) -> bool {
         }
     }
     false
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn names_of_certificates_are_shown_bare() {
-        assert_eq!(bare_name(r#"DnsName("nas.example")"#), "nas.example");
-        assert_eq!(bare_name("IpAddress(192.168.1.10)"), "192.168.1.10");
-        assert_eq!(bare_name("nas"), "nas");
-    }
 }

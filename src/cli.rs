@@ -8,7 +8,7 @@ use std::{
 
 use flate2::read::GzDecoder;
 
-use crate::{build_info, config::VARIABLES};
+use crate::{build_info, config::VARIABLES, secret::quoted};
 
 /// What the user asks the program to do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -84,7 +84,7 @@ impl fmt::Display for ArgumentError {
                 write!(formatter, "`print` needs one of {names}")
             }
             Self::Unknown(arguments) => {
-                write!(formatter, "unknown arguments: {}", arguments.escape_debug())
+                write!(formatter, "unknown arguments: {}", quoted(arguments))
             }
         }
     }

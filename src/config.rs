@@ -1,15 +1,22 @@
 //! The environment, read into a validated [`Config`]; all errors are reported at once.
 
 use std::{
+    error::Error,
     ffi::OsString,
-    fmt, fs,
+    fmt,
     path::{Path, PathBuf},
 };
 
 use log::LevelFilter;
 use rustls::pki_types::{CertificateDer, ServerName, pem::PemObject};
 
-use crate::{listen::ListenAddress, secret::Secret, server_url::ServerUrl};
+use crate::{
+    files::{self, FileError},
+    listen::ListenAddress,
+    secret::{self, InvalidToken, Secret, quoted},
+    server_url::ServerUrl,
+    token::{self, TokenFileError},
+};
 
 /// One environment variable, as `--help` prints it.
 #[derive(Debug)]
@@ -92,6 +99,8 @@ pub struct Config {
     pub server: ServerUrl,
     /// The administrator's token.
     pub token: Secret,
+    /// The file that it came from, to be read again when Plex refuses it.
+    pub token_file: Option<PathBuf>,
     /// How Plex's certificate is verified.
     pub tls: TlsOptions,
     /// Where metrics are served.
@@ -102,6 +111,8 @@ pub struct Config {
     pub hide: HiddenLabels,
     /// The least important messages that are logged.
     pub log_level: LevelFilter,
+    /// What works and should be otherwise, a line each.
+    pub warnings: Vec<String>,
 }
 
 /// How Plex's certificate is verified.
@@ -136,16 +147,111 @@ pub struct ProbeConfig {
 }
 
 /// All errors found in the environment, one line each.
-#[derive(Debug, PartialEq, Eq)]
-pub struct ConfigError(Vec<String>);
+#[derive(Debug)]
+pub struct ConfigError(Vec<InvalidVariable>);
+
+/// An invalid variable, and the fix.
+#[derive(Debug)]
+struct InvalidVariable {
+    name: &'static str,
+    error: Box<dyn Error + Send + Sync>,
+}
 
 impl fmt::Display for ConfigError {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str(&self.0.join("\n"))
+        for (index, InvalidVariable { name, error }) in self.0.iter().enumerate() {
+            let line_end = if index == 0 { "" } else { "\n" };
+            write!(formatter, "{line_end}{name}: {error}")?;
+        }
+        Ok(())
     }
 }
 
-impl std::error::Error for ConfigError {}
+impl Error for ConfigError {}
+
+/// Why the value of a variable is invalid. The value is repeated only where it cannot be a token
+/// that was put into the wrong variable.
+#[derive(Debug)]
+pub enum InvalidValue {
+    /// A value that is none of the documented ones; what they are.
+    Unknown(String, &'static str),
+    /// Not UTF-8.
+    NotText,
+    /// Neither a host name nor an address.
+    NotAServerName,
+    /// Required, and absent.
+    TokenMissing,
+    /// `PLEX_TOKEN` is no token.
+    Token(InvalidToken),
+    /// The token file holds none.
+    TokenFile(PathBuf, TokenFileError),
+    /// `PLEX_CA_FILE` was not read.
+    CaFile(PathBuf, FileError),
+    /// `PLEX_CA_FILE` is damaged.
+    Pem(PathBuf, rustls::pki_types::pem::Error),
+    /// `PLEX_CA_FILE` holds no certificate.
+    NoCertificate(PathBuf),
+}
+
+impl fmt::Display for InvalidValue {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Unknown(value, known) => write!(formatter, "{} {known}", quoted(value)),
+            Self::NotText => formatter.write_str("is not UTF-8 text; write it as plain text"),
+            Self::NotAServerName => formatter.write_str(
+                "is not a host name or IP address; write the name that is in the certificate, \
+                 without scheme and port",
+            ),
+            Self::TokenMissing => formatter.write_str(
+                "is not set; set it, or PLEX_TOKEN_FILE, to the token of the server's \
+                 administrator (the README says how to find it)",
+            ),
+            Self::Token(error) => error.fmt(formatter),
+            Self::TokenFile(path, error) => write!(formatter, "{}: {error}", shown(path)),
+            Self::CaFile(path, error) => write!(
+                formatter,
+                "{}: cannot read the file: {error}; give a readable PEM file",
+                shown(path)
+            ),
+            Self::Pem(path, error) => write!(
+                formatter,
+                "{}: not valid PEM: {error}; copy the file again",
+                shown(path)
+            ),
+            Self::NoCertificate(path) => write!(
+                formatter,
+                "{}: no certificate in it; it must have a BEGIN CERTIFICATE block (PEM, not DER)",
+                shown(path)
+            ),
+        }
+    }
+}
+
+impl Error for InvalidValue {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        match self {
+            Self::Token(error) => Some(error),
+            Self::TokenFile(_, error) => Some(error),
+            Self::CaFile(_, error) => Some(error),
+            Self::Pem(_, error) => Some(error),
+            Self::Unknown(..)
+            | Self::NotText
+            | Self::NotAServerName
+            | Self::TokenMissing
+            | Self::NoCertificate(_) => None,
+        }
+    }
+}
+
+/// A path for an error message; a token in place of one has no slash.
+fn shown(path: &Path) -> String {
+    let path = path.display().to_string();
+    if path.contains('/') {
+        path
+    } else {
+        quoted(&path)
+    }
+}
 
 /// Looks up a variable: the process environment, or a test's own.
 pub type Lookup<'a> = &'a dyn Fn(&str) -> Option<OsString>;
@@ -154,11 +260,12 @@ impl Config {
     /// Reads the whole configuration.
     ///
     /// # Errors
-    /// Every error, each with its variable and the mend. No value that may be a token is repeated.
+    /// Every error, each with its variable and the fix. No value that may be a token is repeated.
     pub fn from_env(lookup: Lookup<'_>) -> Result<Self, ConfigError> {
         let mut env = Env {
             lookup,
             errors: Vec::new(),
+            warnings: Vec::new(),
         };
         let server = env.parsed("PLEX_SERVER", DEFAULT_SERVER, ServerUrl::parse);
         let token = env.token();
@@ -168,19 +275,23 @@ impl Config {
         let hide = env.parsed("HIDE_LABELS", "", parse_hidden);
         let log_level = env.parsed("LOG_LEVEL", "info", parse_level);
         match (server, token, listen, hide, log_level) {
-            (Some(server), Some(token), Some(listen), Some(hide), Some(log_level))
-                if env.errors.is_empty() =>
-            {
-                Ok(Self {
-                    server,
-                    token,
-                    tls,
-                    listen,
-                    health_file,
-                    hide,
-                    log_level,
-                })
-            }
+            (
+                Some(server),
+                Some((token, token_file)),
+                Some(listen),
+                Some(hide),
+                Some(log_level),
+            ) if env.errors.is_empty() => Ok(Self {
+                server,
+                token,
+                token_file,
+                tls,
+                listen,
+                health_file,
+                hide,
+                log_level,
+                warnings: env.warnings,
+            }),
             _ => Err(ConfigError(env.errors)),
         }
     }
@@ -195,6 +306,7 @@ impl ProbeConfig {
         let mut env = Env {
             lookup,
             errors: Vec::new(),
+            warnings: Vec::new(),
         };
         let health_file = env.health_file();
         match env.listen() {
@@ -209,29 +321,35 @@ impl ProbeConfig {
 
 struct Env<'a> {
     lookup: Lookup<'a>,
-    errors: Vec<String>,
+    errors: Vec<InvalidVariable>,
+    warnings: Vec<String>,
 }
 
 impl Env<'_> {
+    fn invalid(&mut self, name: &'static str, error: impl Error + Send + Sync + 'static) {
+        let error = Box::new(error);
+        self.errors.push(InvalidVariable { name, error });
+    }
+
     /// The value of a variable; one that is set but empty counts as not set.
-    fn text(&mut self, name: &str) -> Option<String> {
+    fn text(&mut self, name: &'static str) -> Option<String> {
         let value = (self.lookup)(name)?;
         let Ok(value) = value.into_string() else {
-            self.errors.push(format!("{name}: is not UTF-8 text"));
+            self.invalid(name, InvalidValue::NotText);
             return None;
         };
         (!value.is_empty()).then_some(value)
     }
 
-    fn parsed<T>(
+    fn parsed<T, E: Error + Send + Sync + 'static>(
         &mut self,
-        name: &str,
+        name: &'static str,
         default: &str,
-        parse: impl FnOnce(&str) -> Result<T, String>,
+        parse: impl FnOnce(&str) -> Result<T, E>,
     ) -> Option<T> {
         let value = self.text(name).unwrap_or_else(|| default.to_owned());
         parse(&value)
-            .map_err(|error| self.errors.push(format!("{name}: {error}")))
+            .map_err(|error| self.invalid(name, error))
             .ok()
     }
 
@@ -245,55 +363,52 @@ impl Env<'_> {
             .map_or_else(|| PathBuf::from(DEFAULT_HEALTH_FILE), PathBuf::from)
     }
 
-    fn token(&mut self) -> Option<Secret> {
-        let (source, value) = if let Some(path) = self.text("PLEX_TOKEN_FILE") {
-            (
-                "PLEX_TOKEN_FILE",
-                self.token_file("PLEX_TOKEN_FILE", Path::new(&path))?,
-            )
-        } else if let Some(value) = self.text("PLEX_TOKEN") {
-            ("PLEX_TOKEN", value)
-        } else {
-            let directory = self.text("CREDENTIALS_DIRECTORY");
-            let path = directory.map(|directory| Path::new(&directory).join("plex-token"));
-            let Some(path) = path.filter(|path| path.exists()) else {
-                self.errors.push(
-                    "PLEX_TOKEN: is not set; set it, or PLEX_TOKEN_FILE, to the token of the \
-                     server's administrator (the README says how to find it)"
-                        .to_owned(),
-                );
-                return None;
+    /// The token, and the file that it came from.
+    fn token(&mut self) -> Option<(Secret, Option<PathBuf>)> {
+        if let Some(path) = self.text("PLEX_TOKEN_FILE") {
+            // The token itself in place of the file's name is a likely mistake.
+            if !path.contains('/') && secret::may_be_token(&path) {
+                let _ = Secret::new(path.clone());
+            }
+            return self.token_file("PLEX_TOKEN_FILE", path.into());
+        }
+        if let Some(value) = self.text("PLEX_TOKEN") {
+            return match Secret::new(value) {
+                Ok(token) => Some((token, None)),
+                Err(error) => {
+                    self.invalid("PLEX_TOKEN", InvalidValue::Token(error));
+                    None
+                }
             };
-            let name = "plex-token in CREDENTIALS_DIRECTORY";
-            (name, self.token_file(name, &path)?)
-        };
-        Secret::new(value)
-            .map_err(|wrong| {
-                self.errors
-                    .push(format!("{source}: the token {wrong}; copy it again"));
-            })
-            .ok()
+        }
+        let directory = (self.lookup)("CREDENTIALS_DIRECTORY").filter(|path| !path.is_empty());
+        let credential = directory.map(|directory| Path::new(&directory).join("plex-token"));
+        if let Some(path) = credential.filter(|path| path.exists()) {
+            return self.token_file("plex-token in CREDENTIALS_DIRECTORY", path);
+        }
+        self.invalid("PLEX_TOKEN", InvalidValue::TokenMissing);
+        None
     }
 
-    fn token_file(&mut self, source: &str, path: &Path) -> Option<String> {
-        let path_shown = path.display();
-        match fs::read(path) {
-            Ok(bytes) => {
-                // Bytes that are not UTF-8 become characters that Secret refuses.
-                let mut token = String::from_utf8_lossy(&bytes).into_owned();
-                if token.ends_with('\n') {
-                    token.pop();
-                    if token.ends_with('\r') {
-                        token.pop();
-                    }
+    fn token_file(
+        &mut self,
+        name: &'static str,
+        path: PathBuf,
+    ) -> Option<(Secret, Option<PathBuf>)> {
+        match token::read_file(&path) {
+            Ok((token, for_everybody)) => {
+                // A container engine mounts its secrets there, readable within the container alone.
+                if for_everybody && !path.starts_with("/run/secrets") {
+                    self.warnings.push(format!(
+                        "{name}: every user of this machine may read {}; take that right away \
+                         (chmod o-r)",
+                        path.display()
+                    ));
                 }
-                Some(token)
+                Some((token, Some(path)))
             }
             Err(error) => {
-                self.errors.push(format!(
-                    "{source}: cannot read {path_shown}: {error}; give a file that holds the \
-                     token and that this user may read"
-                ));
+                self.invalid(name, InvalidValue::TokenFile(path, error));
                 None
             }
         }
@@ -302,19 +417,13 @@ impl Env<'_> {
     fn tls(&mut self) -> TlsOptions {
         let skip_verification = self.parsed("SKIP_TLS_VERIFICATION", "false", parse_flag);
         let ca = self.text("PLEX_CA_FILE").and_then(|path| {
-            read_certificates(Path::new(&path))
-                .map_err(|error| self.errors.push(format!("PLEX_CA_FILE: {error}")))
+            read_certificates(path.into())
+                .map_err(|error| self.invalid("PLEX_CA_FILE", error))
                 .ok()
         });
         let server_name = self.text("PLEX_TLS_SERVER_NAME").and_then(|name| {
             ServerName::try_from(name)
-                .map_err(|_| {
-                    self.errors.push(
-                        "PLEX_TLS_SERVER_NAME: is not a host name or IP address; write the name \
-                         that stands in the certificate, without scheme and port"
-                            .to_owned(),
-                    );
-                })
+                .map_err(|_| self.invalid("PLEX_TLS_SERVER_NAME", InvalidValue::NotAServerName))
                 .ok()
         });
         TlsOptions {
@@ -325,39 +434,48 @@ impl Env<'_> {
     }
 }
 
-fn read_certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, String> {
-    let shown = path.display();
-    let pem = fs::read(path)
-        .map_err(|error| format!("cannot read {shown}: {error}; give a readable PEM file"))?;
-    let certificates = CertificateDer::pem_slice_iter(&pem)
-        .collect::<Result<Vec<_>, _>>()
-        .map_err(|error| format!("{shown} is not valid PEM: {error}"))?;
-    if certificates.is_empty() {
-        return Err(format!(
-            "{shown} holds no certificate; it must have a BEGIN CERTIFICATE block (PEM, not DER)"
-        ));
+/// Makes sure that the token in the environment is redacted in whatever is printed from now on, even
+/// when the environment is not looked at any further.
+pub fn redact_tokens(lookup: Lookup<'_>) {
+    if let Some(value) = lookup("PLEX_TOKEN") {
+        let _ = Secret::new(value.to_string_lossy().into_owned());
     }
-    Ok(certificates)
 }
 
-fn parse_flag(value: &str) -> Result<bool, String> {
+fn read_certificates(path: PathBuf) -> Result<Vec<CertificateDer<'static>>, InvalidValue> {
+    let pem = match files::read(&path) {
+        Ok((pem, _)) => pem,
+        Err(error) => return Err(InvalidValue::CaFile(path, error)),
+    };
+    match CertificateDer::pem_slice_iter(&pem).collect::<Result<Vec<_>, _>>() {
+        Ok(certificates) if certificates.is_empty() => Err(InvalidValue::NoCertificate(path)),
+        Ok(certificates) => Ok(certificates),
+        Err(error) => Err(InvalidValue::Pem(path, error)),
+    }
+}
+
+fn parse_flag(value: &str) -> Result<bool, InvalidValue> {
     match value.to_ascii_lowercase().as_str() {
         "true" | "1" => Ok(true),
         "false" | "0" => Ok(false),
-        _ => Err(format!("`{value}` is neither true nor false")),
+        _ => Err(InvalidValue::Unknown(
+            value.to_owned(),
+            "is neither true nor false; use one of them",
+        )),
     }
 }
 
-fn parse_level(value: &str) -> Result<LevelFilter, String> {
+fn parse_level(value: &str) -> Result<LevelFilter, InvalidValue> {
     match value.parse() {
-        Ok(LevelFilter::Off) | Err(_) => Err(format!(
-            "`{value}` is not a level; use error, warn, info, debug or trace"
+        Ok(LevelFilter::Off) | Err(_) => Err(InvalidValue::Unknown(
+            value.to_owned(),
+            "is not a level; use error, warn, info, debug or trace",
         )),
         Ok(level) => Ok(level),
     }
 }
 
-fn parse_hidden(value: &str) -> Result<HiddenLabels, String> {
+fn parse_hidden(value: &str) -> Result<HiddenLabels, InvalidValue> {
     let mut hidden = HiddenLabels::default();
     for word in value
         .split(',')
@@ -369,8 +487,9 @@ fn parse_hidden(value: &str) -> Result<HiddenLabels, String> {
             "title" => hidden.title = true,
             "device" => hidden.device = true,
             _ => {
-                return Err(format!(
-                    "`{word}` cannot be hidden; use user, title or device"
+                return Err(InvalidValue::Unknown(
+                    word.to_owned(),
+                    "cannot be hidden; use user, title or device",
                 ));
             }
         }
@@ -380,6 +499,8 @@ fn parse_hidden(value: &str) -> Result<HiddenLabels, String> {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
 
     fn read(pairs: &[(&str, &str)]) -> Result<Config, ConfigError> {
@@ -407,7 +528,7 @@ mod tests {
     }
 
     #[test]
-    fn all_mistakes_are_reported_at_once_and_none_repeats_the_token() {
+    fn all_errors_are_reported_at_once_and_none_repeats_the_token() {
         let error = read(&[
             ("PLEX_SERVER", "plex"),
             ("PLEX_TOKEN", "se cret"),
@@ -443,6 +564,38 @@ mod tests {
         assert_eq!(config.unwrap().token.expose(), "from-file");
         fs::write(&path, "two\n\n").unwrap();
         assert!(read(&[("PLEX_TOKEN_FILE", path.to_str().unwrap())]).is_err());
+        fs::remove_file(path).unwrap();
+    }
+
+    #[test]
+    fn a_token_in_the_wrong_variable_is_not_repeated() {
+        for name in [
+            "PLEX_SERVER",
+            "PLEX_TOKEN_FILE",
+            "LISTEN_ADDRESS",
+            "SKIP_TLS_VERIFICATION",
+            "PLEX_CA_FILE",
+            "LOG_LEVEL",
+            "HIDE_LABELS",
+        ] {
+            let error = read(&[(name, "xYz12abcDEFghiJKLmn")])
+                .unwrap_err()
+                .to_string();
+            assert!(error.contains(name), "{error}");
+            assert!(!error.contains("xYz12abc"), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_token_file_that_everybody_may_read_gets_a_warning() {
+        use std::os::unix::fs::PermissionsExt;
+        let path = std::env::temp_dir().join(format!("plex-token-mode-{}", std::process::id()));
+        fs::write(&path, "from-file").unwrap();
+        for (mode, warnings) in [(0o600, 0), (0o640, 0), (0o644, 1)] {
+            fs::set_permissions(&path, PermissionsExt::from_mode(mode)).unwrap();
+            let config = read(&[("PLEX_TOKEN_FILE", path.to_str().unwrap())]).unwrap();
+            assert_eq!(config.warnings.len(), warnings, "{mode:o}");
+        }
         fs::remove_file(path).unwrap();
     }
 

@@ -14,23 +14,25 @@ use crate::{
     render,
     state::{State, actions::Actions},
     state_handle::Query,
+    stderr,
     systemd::Systemd,
 };
 
 /// With nothing due, the loop runs this often anyway: to feed the watchdog and to check the marker.
-const IDLE: Duration = Duration::from_secs(15);
+const IDLE: Duration = Duration::from_secs(5);
 
 /// Runs the loop until `stop` receives a reason, which it returns, or every other thread has ended.
 pub fn run<T>(
     mut state: State,
     poller: &Poller,
-    marker: &mut Marker,
+    marker: &Marker,
     systemd: &mut Systemd,
     events: &Receiver<Event>,
     queries: &Receiver<Query>,
     stop: &Receiver<T>,
 ) -> Option<T> {
     let mut page_length = 0;
+    let mut plex_responded = false;
     let idle = systemd
         .watchdog_interval()
         .map_or(IDLE, |interval| interval.min(IDLE));
@@ -52,13 +54,14 @@ pub fn run<T>(
                     Ok(Query::Scrape(process, reply)) => {
                         let now = Timestamp::read();
                         state.prepare_scrape(now);
+                        state.dropped_log_lines = stderr::dropped();
                         let page = render::render(&state, &process, now, page_length);
                         // A little more than last time, so that it rarely has to grow.
                         page_length = page.len() + page.len() / 16;
                         // Whoever asked may have given up.
                         let _ = reply.try_send(page);
                     }
-                    Ok(Query::Ping(reply)) => drop(reply.try_send(())),
+                    Ok(Query::Ping(reply)) => drop(reply.try_send(plex_responded)),
                     Err(_) => return None,
                 }
                 state.tick(Timestamp::read())
@@ -67,9 +70,11 @@ pub fn run<T>(
             default(wait) => state.tick(Timestamp::read()),
         };
         dispatch(actions, &mut state, poller);
-        systemd.alive(Timestamp::read().monotonic);
-        if state.server.is_some() {
-            marker.write();
+        let now = Timestamp::read().monotonic;
+        systemd.alive(now);
+        plex_responded |= state.server.is_some();
+        if plex_responded {
+            marker.keep(now);
         }
     }
 }

@@ -1,66 +1,127 @@
 //! Health: the marker a running exporter holds, and the probe that looks for it.
 //!
 //! The marker is a file that names its process and is *locked* by it (`flock`). The kernel releases
-//! the lock when the process ends, however it ends, so a marker left behind by a killed process is
-//! recognised without knowing anything about process ids, also from another PID namespace.
+//! the lock when the process ends, however it ends, so the marker of a killed process is
+//! recognized. What the probe cannot judge by the marker alone, it asks `GET /health`.
+//!
+//! Invariant: the process is written into the marker after the marker is locked. A marker that
+//! names its process and is not locked is therefore stale, never one that is being created.
 
 use std::{
-    fs::{self, File, OpenOptions, TryLockError},
+    fmt,
+    fs::{self, File, Metadata, OpenOptions, TryLockError},
     io::{self, Read, Write},
-    net::TcpStream,
+    net::{SocketAddr, TcpStream},
+    os::unix::fs::{MetadataExt, OpenOptionsExt},
     path::{Path, PathBuf},
-    time::Duration,
+    sync::Mutex,
+    time::{Duration, Instant},
 };
 
 use log::warn;
 
-use crate::{config::ProbeConfig, listen::ListenAddress};
+use crate::{config::ProbeConfig, listen::ListenAddress, net::DeadlineStream};
 
+/// How often a running exporter checks that its marker is still there.
+const CHECK_INTERVAL: Duration = Duration::from_secs(5);
 /// How long the probe waits for `GET /health`: the server's own limit is 1 s.
 const HTTP_TIMEOUT: Duration = Duration::from_secs(3);
+/// What a marker begins with; the process id and a line end follow.
+const MAGIC: &str = "plex-exporter ";
+/// A marker is at most this long.
+const MAX_MARKER: u64 = 64;
+/// The response header of `GET /health` that says whether Plex has responded since the start. Until
+/// then the exporter serves, but a wrong URL or token must not look healthy.
+pub const PLEX_RESPONDED: &str = "Plex-Responded";
 
 /// The marker of this process: not yet written, held, or given up.
 #[derive(Debug)]
 pub struct Marker {
     path: PathBuf,
-    /// Held open for as long as the process is healthy; closing it releases the lock.
+    /// Shared with the signals thread, which removes the marker when the event loop hangs.
+    state: Mutex<State>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    /// Open while the marker exists; closing it releases the lock.
     held: Option<File>,
-    tried: bool,
+    checked: Option<Instant>,
+    warned: bool,
+    removed: bool,
 }
 
 impl Marker {
-    /// Prepares the marker and removes a stale one, so that nobody takes this exporter for healthy
-    /// before it is. Call it only once the listen port is ours.
+    /// Prepares the marker.
     #[must_use]
     pub fn new(path: &Path) -> Self {
-        if state_of(path) == MarkerState::Stale
-            && let Err(error) = fs::remove_file(path)
-        {
-            warn!(
-                "cannot remove the stale health marker {}: {error}",
-                path.display()
-            );
-        }
         Self {
             path: path.to_owned(),
-            held: None,
-            tried: false,
+            state: Mutex::default(),
         }
     }
 
-    /// Writes the marker the first time this is called. Says why if it cannot.
-    pub fn write(&mut self) {
-        if std::mem::replace(&mut self.tried, true) {
+    /// Removes the marker of a killed process, so that nobody takes this exporter for that one. Call
+    /// it only once the listen port is ours.
+    pub fn remove_stale(&self) {
+        if matches!(inspect(&self.path), Found::Stale | Found::Empty)
+            && let Err(error) = fs::remove_file(&self.path)
+        {
+            warn!(
+                "cannot remove the stale health marker {}: {error}",
+                self.path.display()
+            );
+        }
+    }
+
+    /// Writes the marker, and writes it again when it has gone. Warns once if it cannot.
+    pub fn keep(&self, now: Instant) {
+        let Ok(mut state) = self.state.lock() else {
+            return;
+        };
+        let checked_lately = state
+            .checked
+            .is_some_and(|checked| now < checked + CHECK_INTERVAL);
+        if checked_lately || state.removed {
+            return;
+        }
+        state.checked = Some(now);
+        if state.held.as_ref().is_some_and(|held| self.is(held)) {
             return;
         }
         match self.create() {
-            Ok(file) => self.held = Some(file),
-            Err(error) => warn!(
-                "cannot write the health marker {}: {error}; `plex-exporter health` asks GET \
-                 /health instead (set HEALTH_FILE to a path that is this exporter's own and \
-                 writable, for example on a tmpfs)",
-                self.path.display()
-            ),
+            Ok(file) => state.held = Some(file),
+            Err(error) => {
+                state.held = None;
+                if !std::mem::replace(&mut state.warned, true) {
+                    warn!(
+                        "cannot write the health marker {}: {error}; `plex-exporter health` asks \
+                         GET /health instead (set HEALTH_FILE to a path that is this exporter's \
+                         own and writable, for example on a tmpfs)",
+                        self.path.display()
+                    );
+                }
+            }
+        }
+    }
+
+    /// Removes the marker for good. Where another thread is at it, that is left as it is: the lock
+    /// ends with the process.
+    pub fn remove(&self) {
+        if let Ok(mut state) = self.state.try_lock() {
+            state.removed = true;
+            if state.held.take().is_some_and(|held| self.is(&held)) {
+                // Whoever reads the marker after this sees an unlocked one at worst.
+                let _ = fs::remove_file(&self.path);
+            }
+        }
+    }
+
+    /// Whether `file` is what lies at the marker's path.
+    fn is(&self, file: &File) -> bool {
+        match (fs::symlink_metadata(&self.path), file.metadata()) {
+            (Ok(found), Ok(ours)) => (found.dev(), found.ino()) == (ours.dev(), ours.ino()),
+            _ => false,
         }
     }
 
@@ -71,95 +132,183 @@ impl Marker {
             .create_new(true)
             .open(&self.path)?;
         file.try_lock().map_err(io::Error::from)?;
-        writeln!(file, "plex-exporter {}", std::process::id())?;
+        file.write_all(format!("{MAGIC}{}\n", std::process::id()).as_bytes())?;
         Ok(file)
     }
 }
 
-impl Drop for Marker {
-    fn drop(&mut self) {
-        if self.held.is_some() {
-            // Whoever reads the marker after this sees an unlocked one at worst.
-            let _ = fs::remove_file(&self.path);
+/// What lies at the marker's path.
+#[derive(Debug, PartialEq, Eq)]
+enum Found {
+    /// The marker of a process that runs and holds it.
+    Held,
+    /// The marker of a process that has ended.
+    Stale,
+    /// An empty file of this user: a marker that is being created, or whose process was killed then.
+    Empty,
+    /// Nothing, or what is no marker of this user: a link, a directory, another file.
+    NoMarker,
+}
+
+/// Looks at the marker without following a link and without ever waiting.
+fn inspect(path: &Path) -> Found {
+    let Ok(file) = OpenOptions::new()
+        .read(true)
+        .custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK)
+        .open(path)
+    else {
+        return Found::NoMarker;
+    };
+    let own =
+        |found: &Metadata| fs::metadata("/proc/self").is_ok_and(|own| own.uid() == found.uid());
+    let Some(found) = file
+        .metadata()
+        .ok()
+        .filter(|found| found.is_file() && own(found))
+    else {
+        return Found::NoMarker;
+    };
+    let mut text = String::new();
+    match (&file).take(MAX_MARKER).read_to_string(&mut text) {
+        Ok(0) => return Found::Empty,
+        Ok(_) => {}
+        Err(_) => return Found::NoMarker,
+    }
+    let pid = text
+        .strip_prefix(MAGIC)
+        .and_then(|rest| rest.strip_suffix('\n'))
+        .and_then(|pid| pid.parse::<u32>().ok());
+    let Some(pid) = pid else {
+        return Found::NoMarker;
+    };
+    match file.try_lock_shared() {
+        Ok(()) => Found::Stale,
+        Err(TryLockError::WouldBlock) if is_locked_by(pid, found.ino()) => Found::Held,
+        // Somebody else locked it.
+        Err(_) => Found::NoMarker,
+    }
+}
+
+/// Whether process `pid` holds a lock on the file `inode`, by the kernel's own list (proc_locks(5)):
+/// `1: FLOCK  ADVISORY  WRITE 1234 00:2f:5678 0 EOF`.
+fn is_locked_by(pid: u32, inode: u64) -> bool {
+    let locks = fs::read_to_string("/proc/locks").unwrap_or_default();
+    locks.lines().any(|line| {
+        let mut words = line.split_whitespace().skip(1);
+        words.next() == Some("FLOCK")
+            && words.nth(2).is_some_and(|word| word.parse() == Ok(pid))
+            && words
+                .next()
+                .and_then(|file| file.rsplit(':').next())
+                .is_some_and(|word| word.parse() == Ok(inode))
+    })
+}
+
+/// Why the exporter is not healthy.
+#[derive(Debug)]
+pub enum Unhealthy {
+    /// The marker's process has ended.
+    Killed(PathBuf),
+    /// The exporter runs, and Plex has not responded to it yet.
+    PlexHasNotResponded,
+    /// `LISTEN_ADDRESS` has no address.
+    Resolve(ListenAddress, io::Error),
+    /// No response from `GET /health`.
+    NoResponse(SocketAddr, io::Error),
+    /// A response, but not 200.
+    Status(SocketAddr, String),
+}
+
+impl fmt::Display for Unhealthy {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Killed(path) => write!(
+                formatter,
+                "{} was left by a process that no longer runs",
+                path.display()
+            ),
+            Self::PlexHasNotResponded => formatter.write_str(
+                "the exporter runs, but Plex has not responded to it yet; its log says why",
+            ),
+            Self::Resolve(listen, error) => write!(formatter, "{listen}: {error}"),
+            Self::NoResponse(address, error) => write!(
+                formatter,
+                "the exporter is not running: no marker, and GET /health on {address}: {error}"
+            ),
+            Self::Status(address, status) => {
+                write!(formatter, "GET /health on {address} responded {status}")
+            }
         }
     }
 }
 
-#[derive(Debug, PartialEq, Eq)]
-enum MarkerState {
-    Missing,
-    Stale,
-    Held,
-}
-
-fn state_of(path: &Path) -> MarkerState {
-    match File::open(path).map(|file| file.try_lock_shared()) {
-        Ok(Err(TryLockError::WouldBlock)) => MarkerState::Held,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => MarkerState::Missing,
-        _ => MarkerState::Stale,
+impl std::error::Error for Unhealthy {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            Self::Resolve(_, error) | Self::NoResponse(_, error) => Some(error),
+            Self::Killed(_) | Self::PlexHasNotResponded | Self::Status(..) => None,
+        }
     }
 }
 
 /// Asks whether the running exporter is healthy.
 ///
 /// # Errors
-/// One line that says why it is not.
-pub fn probe(config: &ProbeConfig) -> Result<(), String> {
-    let path = config.health_file.display();
-    match state_of(&config.health_file) {
-        MarkerState::Held => Ok(()),
-        _ if !can_be_written(&config.health_file) => ask(&config.listen),
-        MarkerState::Missing => Err(format!(
-            "{path} does not exist: the exporter is not running, or Plex has not answered yet"
-        )),
-        MarkerState::Stale => Err(format!("{path} was left by a process that no longer runs")),
+/// Why it is not.
+pub fn probe(config: &ProbeConfig) -> Result<(), Unhealthy> {
+    match inspect(&config.health_file) {
+        Found::Held => Ok(()),
+        Found::Stale => Err(Unhealthy::Killed(config.health_file.clone())),
+        Found::Empty | Found::NoMarker => ask(&config.listen),
     }
 }
 
-/// Whether an exporter could have written its marker: tried out beside it, under another name.
-fn can_be_written(marker: &Path) -> bool {
-    let mut name = marker.as_os_str().to_owned();
-    name.push(format!(".probe-{}", std::process::id()));
-    let trial = Path::new(&name);
-    let created = OpenOptions::new()
-        .write(true)
-        .create_new(true)
-        .open(trial)
-        .is_ok();
-    if created {
-        let _ = fs::remove_file(trial);
-    }
-    created
-}
-
-fn ask(listen: &ListenAddress) -> Result<(), String> {
+/// Asks `GET /health` at each address of the server until one responds.
+fn ask(listen: &ListenAddress) -> Result<(), Unhealthy> {
     let addresses = listen
         .local_addresses()
-        .map_err(|error| format!("{listen}: {error}"))?;
-    let mut last = format!("{listen} has no address");
-    for address in addresses {
-        let answer = TcpStream::connect_timeout(&address, HTTP_TIMEOUT).and_then(|mut stream| {
-            stream.set_read_timeout(Some(HTTP_TIMEOUT))?;
-            stream.set_write_timeout(Some(HTTP_TIMEOUT))?;
-            stream.write_all(b"GET /health HTTP/1.0\r\n\r\n")?;
-            let mut answer = String::new();
-            stream.take(1024).read_to_string(&mut answer)?;
-            Ok(answer)
-        });
-        match answer {
-            Ok(answer) if answer.split(' ').nth(1) == Some("200") => return Ok(()),
-            Ok(answer) => {
-                let status = answer
-                    .lines()
-                    .next()
-                    .unwrap_or("an empty answer")
-                    .escape_debug();
-                return Err(format!("GET /health on {address} answered {status}"));
+        .and_then(|addresses| {
+            if addresses.is_empty() {
+                return Err(io::ErrorKind::AddrNotAvailable.into());
             }
-            Err(error) => last = format!("GET /health on {address}: {error}"),
+            Ok(addresses)
+        })
+        .map_err(|error| Unhealthy::Resolve(listen.clone(), error))?;
+    let mut last = Ok(());
+    for address in addresses {
+        match get_health(address) {
+            Ok(head) => return judge(address, &head),
+            Err(error) => last = Err(Unhealthy::NoResponse(address, error)),
         }
     }
-    Err(last)
+    last
+}
+
+fn get_health(address: SocketAddr) -> io::Result<String> {
+    let deadline = Instant::now() + HTTP_TIMEOUT;
+    let stream = TcpStream::connect_timeout(&address, HTTP_TIMEOUT)?;
+    let mut stream = DeadlineStream::new(stream, deadline);
+    stream.write_all(b"GET /health HTTP/1.0\r\n\r\n")?;
+    let mut head = Vec::new();
+    stream.take(1024).read_to_end(&mut head)?;
+    Ok(String::from_utf8_lossy(&head).into_owned())
+}
+
+fn judge(address: SocketAddr, head: &str) -> Result<(), Unhealthy> {
+    let status_line = head.lines().next().unwrap_or_default();
+    if status_line.split(' ').nth(1) != Some("200") {
+        return Err(Unhealthy::Status(address, format!("`{status_line}`")));
+    }
+    let no_response = head.lines().any(|line| {
+        line.split_once(':').is_some_and(|(name, value)| {
+            name.eq_ignore_ascii_case(PLEX_RESPONDED) && value.trim() == "no"
+        })
+    });
+    if no_response {
+        Err(Unhealthy::PlexHasNotResponded)
+    } else {
+        Ok(())
+    }
 }
 
 #[cfg(test)]
@@ -173,36 +322,99 @@ mod tests {
     #[test]
     fn a_marker_counts_only_while_its_process_holds_it() {
         let path = path("held");
-        let mut marker = Marker::new(&path);
-        assert_eq!(state_of(&path), MarkerState::Missing);
-        marker.write();
-        assert_eq!(state_of(&path), MarkerState::Held);
+        let marker = Marker::new(&path);
+        assert_eq!(inspect(&path), Found::NoMarker);
+        marker.keep(Instant::now());
+        assert_eq!(inspect(&path), Found::Held);
         assert!(
             fs::read_to_string(&path)
                 .unwrap()
                 .contains(&std::process::id().to_string())
         );
-        drop(marker);
-        assert_eq!(state_of(&path), MarkerState::Missing);
+        marker.remove();
+        assert_eq!(inspect(&path), Found::NoMarker);
+        marker.keep(Instant::now() + CHECK_INTERVAL);
+        assert_eq!(inspect(&path), Found::NoMarker, "it is gone for good");
     }
 
     #[test]
-    fn a_marker_nobody_holds_is_stale_and_goes_at_the_next_start() {
+    fn a_marker_that_was_deleted_or_replaced_is_written_again_where_it_can_be() {
+        let path = path("deleted");
+        let marker = Marker::new(&path);
+        let start = Instant::now();
+        marker.keep(start);
+        fs::remove_file(&path).unwrap();
+        marker.keep(start + CHECK_INTERVAL);
+        assert_eq!(inspect(&path), Found::Held);
+        fs::remove_file(&path).unwrap();
+        fs::create_dir(&path).unwrap();
+        marker.keep(start + 2 * CHECK_INTERVAL);
+        assert_eq!(inspect(&path), Found::NoMarker);
+        marker.remove();
+        fs::remove_dir(&path).unwrap();
+    }
+
+    #[test]
+    fn a_stale_marker_is_removed_at_the_next_start_and_a_foreign_file_is_not() {
         let path = path("stale");
+        for (text, found) in [
+            ("plex-exporter 1\n", Found::Stale),
+            ("", Found::Empty),
+            ("something else", Found::NoMarker),
+        ] {
+            fs::write(&path, text).unwrap();
+            assert_eq!(inspect(&path), found);
+            Marker::new(&path).remove_stale();
+            assert_eq!(path.exists(), found == Found::NoMarker, "{text}");
+        }
+        fs::remove_file(path).unwrap();
+    }
+
+    #[test]
+    fn a_lock_of_another_process_does_not_make_a_marker_held() {
+        let path = path("foreign-lock");
+        // Process 1 exists everywhere, and does not hold this.
         fs::write(&path, "plex-exporter 1\n").unwrap();
-        assert_eq!(state_of(&path), MarkerState::Stale);
-        drop(Marker::new(&path));
-        assert_eq!(state_of(&path), MarkerState::Missing);
+        let locked = File::open(&path).unwrap();
+        locked.try_lock().unwrap();
+        assert_eq!(inspect(&path), Found::NoMarker);
+        fs::remove_file(path).unwrap();
+    }
+
+    #[test]
+    fn a_link_to_a_marker_is_no_marker() {
+        let (target, link) = (path("target"), path("link"));
+        let marker = Marker::new(&target);
+        marker.keep(Instant::now());
+        std::os::unix::fs::symlink(&target, &link).unwrap();
+        assert_eq!(inspect(&link), Found::NoMarker);
+        fs::remove_file(link).unwrap();
+        marker.remove();
     }
 
     #[test]
     fn the_marker_of_another_exporter_is_left_alone() {
         let path = path("other");
-        let mut ours = Marker::new(&path);
-        ours.write();
-        let mut theirs = Marker::new(&path);
-        theirs.write();
-        drop(theirs);
-        assert_eq!(state_of(&path), MarkerState::Held);
+        let ours = Marker::new(&path);
+        ours.keep(Instant::now());
+        let theirs = Marker::new(&path);
+        theirs.keep(Instant::now());
+        theirs.remove();
+        assert_eq!(inspect(&path), Found::Held);
+        ours.remove();
+    }
+
+    #[test]
+    fn a_server_that_has_not_heard_from_plex_is_not_healthy() {
+        let address = SocketAddr::from(([127, 0, 0, 1], 1));
+        for (head, healthy) in [
+            ("HTTP/1.1 200 OK\r\nplex-responded: yes\r\n\r\nok\n", true),
+            ("HTTP/1.1 200 OK\r\n\r\nok\n", true),
+            ("HTTP/1.1 200 OK\r\nPlex-Responded: no\r\n\r\nok\n", false),
+            ("HTTP/1.1 503 Service Unavailable\r\n\r\n", false),
+            ("", false),
+        ] {
+            assert_eq!(judge(address, head).is_ok(), healthy, "{head}");
+        }
     }
 }

@@ -24,8 +24,10 @@
 //! | state | [`state`], [`event`] | the pure core: what is known, and how events change it |
 //! | Plex | [`plex`] | the protocol: requests, responses, notifications |
 //! | | [`net`], [`tls`] | connections to Plex, each within a deadline |
-//! | values | [`config`], [`secret`], [`server_url`], [`listen`] | the validated environment |
-//! | | [`logging`], [`threads`], [`clock`], [`random`], [`build_info`] | what every part uses |
+//! | values | [`config`], [`server_url`], [`listen`], [`files`] | the validated environment |
+//! | | [`secret`], [`token`] | the token: its type and redaction; its rotation |
+//! | | [`logging`], [`output`], [`stderr`] | what leaves the process as text, and by which queue |
+//! | | [`threads`], [`clock`], [`random`], [`build_info`] | what every part uses |
 //!
 //! # Invariants
 //!
@@ -36,7 +38,9 @@
 //!   is blocked in a request when the process exits.
 //! - A panic in any thread ends the process.
 //! - Every channel is bounded and documents what happens when it is full.
-//! - The token lives in one [`secret::Secret`], whose `Debug` is redacted.
+//! - The token lives in one [`secret::Secret`], whose `Debug` is redacted, and every text on its way
+//!   to standard output or standard error passes [`output::Lines`], which replaces it.
+//! - Nothing waits for the reader of standard error ([`stderr`]).
 
 #![forbid(unsafe_code)]
 #![allow(
@@ -51,6 +55,7 @@ mod clock;
 pub mod config;
 mod event;
 mod event_loop;
+mod files;
 pub mod health;
 mod http;
 mod listen;
@@ -58,6 +63,7 @@ pub mod logging;
 mod metrics;
 mod net;
 mod notify;
+pub mod output;
 mod plex;
 mod poller;
 mod random;
@@ -66,9 +72,11 @@ mod secret;
 mod server_url;
 mod state;
 mod state_handle;
+pub mod stderr;
 mod systemd;
-mod threads;
+pub mod threads;
 mod tls;
+mod token;
 
 /// What tests, benchmarks and fuzz targets call without a process around it. Not an interface.
 #[doc(hidden)]
@@ -89,47 +97,82 @@ pub mod internals {
     };
 }
 
-use std::{fmt, io, time::Duration};
+use std::{error::Error, fmt, io, net::TcpListener, process, sync::Arc, thread, time::Duration};
 
 use crossbeam_channel::{Receiver, bounded};
 use log::{info, warn};
 use signal_hook::{
     consts::{SIGINT, SIGTERM},
-    iterator::{Handle, Signals},
+    iterator::Signals,
 };
 
 use crate::{
-    clock::Timestamp, config::Config, health::Marker, metrics::process::ProcessReader, net::Dialer,
-    plex::client::Client, poller::Poller, state::State, state_handle::StateHandle,
+    clock::Timestamp,
+    config::Config,
+    health::Marker,
+    listen::ListenAddress,
+    metrics::process::ProcessReader,
+    net::{Dialer, DialerError},
+    plex::client::Client,
+    poller::Poller,
+    state::{State, schedule::TITLES_AT_ONCE},
+    state_handle::StateHandle,
     systemd::Systemd,
+    token::Token,
 };
 
-/// Threads get so long to end; one that hangs in a request is left behind.
+/// Threads have this long to end; one that is blocked in a request is left behind.
 const JOIN_LIMIT: Duration = Duration::from_millis(300);
-/// Events that may wait for the owner. When there are more, who sends them waits.
-const EVENTS: usize = 256;
+/// After the first signal the process has this long to end by itself.
+const SHUTDOWN_LIMIT: Duration = Duration::from_millis(800);
+/// Events that may wait for the event loop; when there are more, the sender waits. They are few
+/// because of their size: a notification of 1 MB takes about as much again when it is decoded.
+const EVENTS: usize = 8;
 
 /// Why the exporter could not run.
 #[derive(Debug)]
 pub enum RunError {
-    /// A error in the configuration that shows only when it is used.
-    Config(String),
+    /// An error in the configuration that shows only when it is used.
+    Config(DialerError),
     /// The listen address could not be opened.
-    Listen(String),
-    /// The operating system refused a thread, a socket or a signal handler.
+    Listen(ListenAddress, io::Error),
+    /// The OS gave no thread, no socket or no signal handler.
     System(io::Error),
 }
 
 impl fmt::Display for RunError {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Config(text) | Self::Listen(text) => formatter.write_str(text),
-            Self::System(error) => write!(formatter, "the operating system refuses: {error}"),
+            Self::Config(error) => error.fmt(formatter),
+            Self::Listen(address, error) => {
+                let fix = match error.kind() {
+                    io::ErrorKind::AddrInUse => {
+                        "another program (or another plex-exporter) uses it: stop that one, or \
+                         choose another port"
+                    }
+                    io::ErrorKind::PermissionDenied => {
+                        "ports below 1024 need root: choose a higher one"
+                    }
+                    _ => "write :9594 for all interfaces, or an address of this machine",
+                };
+                write!(
+                    formatter,
+                    "LISTEN_ADDRESS: cannot listen on {address}: {error}; {fix}"
+                )
+            }
+            Self::System(error) => write!(formatter, "OS error: {error}"),
         }
     }
 }
 
-impl std::error::Error for RunError {}
+impl Error for RunError {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        match self {
+            Self::Config(error) => Some(error),
+            Self::Listen(_, error) | Self::System(error) => Some(error),
+        }
+    }
+}
 
 impl From<io::Error> for RunError {
     fn from(error: io::Error) -> Self {
@@ -142,30 +185,30 @@ impl From<io::Error> for RunError {
 /// # Errors
 /// When it cannot start.
 pub fn run(config: &Config) -> Result<(), RunError> {
-    threads::end_process_on_panic();
-    let (stop, signals) = stop_on_signals()?;
+    let marker = Arc::new(Marker::new(&config.health_file));
+    let stop = stop_on_signals(&marker)?;
     let dialer = Dialer::new(&config.server, &config.tls).map_err(RunError::Config)?;
     let listener = config
         .listen
         .bind()
-        .map_err(|error| listen_error(config, &error))?;
+        .map_err(|error| RunError::Listen(config.listen.clone(), error))?;
     // Only now: another exporter on the same port keeps its marker.
-    let mut marker = Marker::new(&config.health_file);
+    marker.remove_stale();
     log_startup(config, &listener);
 
     let (events, received) = bounded(EVENTS);
     let (state_handle, queries) = StateHandle::channel();
     let process = ProcessReader::new(Timestamp::read().unix_seconds);
     let server = http::Server::start(listener, state_handle, process)?;
-    let client = Client::new(dialer.clone(), config.token.clone());
-    let (poller, mut threads) = Poller::start(&client, &events)?;
+    let (token, token_replaced) = Token::new(config.token.clone(), config.token_file.clone());
+    let client = Client::new(dialer.clone(), token.clone());
+    let (poller, mut threads) = Poller::start(&client, &events, TITLES_AT_ONCE)?;
     let (notify_stop, notify_stopped) = bounded(0);
-    let token = config.token.clone();
     threads.push(threads::spawn(
         "notify",
         threads::WORKER_STACK,
         move || {
-            notify::run(&dialer, &token, &events, &notify_stopped);
+            notify::run(&dialer, &token, &token_replaced, &events, &notify_stopped);
         },
     )?);
 
@@ -175,64 +218,53 @@ pub fn run(config: &Config) -> Result<(), RunError> {
     let signal = event_loop::run(
         state,
         &poller,
-        &mut marker,
+        &marker,
         &mut systemd,
         &received,
         &queries,
         &stop,
     );
     systemd.stopping();
-    info!("{}, ending", signal.unwrap_or("all threads are gone"));
+    info!("{}, shutting down", signal.unwrap_or("all workers exited"));
 
-    drop(marker);
+    marker.remove();
     drop((poller, received, queries, notify_stop));
     threads.extend(server.stop());
-    signals.close();
     threads::join_within(threads, JOIN_LIMIT);
     Ok(())
 }
 
-/// A channel that tells of SIGTERM and SIGINT.
-fn stop_on_signals() -> io::Result<(Receiver<&'static str>, Handle)> {
+/// A channel that receives the name of the first SIGTERM or SIGINT. After [`SHUTDOWN_LIMIT`] the
+/// process ends whatever hangs.
+fn stop_on_signals(marker: &Arc<Marker>) -> io::Result<Receiver<&'static str>> {
     let mut signals = Signals::new([SIGTERM, SIGINT])?;
-    let handle = signals.handle();
+    let marker = Arc::clone(marker);
     let (sender, receiver) = bounded(1);
     threads::spawn("signals", threads::SCRAPER_STACK, move || {
-        for signal in signals.forever() {
-            let name = if signal == SIGINT {
-                "SIGINT"
-            } else {
-                "SIGTERM"
-            };
-            // Full means that one is on its way already.
-            let _ = sender.try_send(name);
-        }
+        let name = match signals.forever().next() {
+            Some(SIGINT) => "SIGINT",
+            Some(_) => "SIGTERM",
+            None => return,
+        };
+        // The receiver is gone when the exporter could not start, and then it ends anyway.
+        let _ = sender.send(name);
+        thread::sleep(SHUTDOWN_LIMIT);
+        marker.remove();
+        process::exit(0);
     })?;
-    Ok((receiver, handle))
+    Ok(receiver)
 }
 
-fn listen_error(config: &Config, error: &io::Error) -> RunError {
-    let mend = match error.kind() {
-        io::ErrorKind::AddrInUse => {
-            "another program (or another plex-exporter) uses it: stop that one, or choose another \
-             port"
-        }
-        io::ErrorKind::PermissionDenied => "ports below 1024 need root: choose a higher one",
-        _ => "write :9594 for all interfaces, or an address of this machine",
-    };
-    RunError::Listen(format!(
-        "LISTEN_ADDRESS: cannot listen on {}: {error}; {mend}",
-        config.listen
-    ))
-}
-
-fn log_startup(config: &Config, listener: &std::net::TcpListener) {
+fn log_startup(config: &Config, listener: &TcpListener) {
     info!("{}", cli::version());
     if let Ok(address) = listener.local_addr() {
         info!(
             "metrics on http://{address}/metrics, Plex at {}",
             config.server
         );
+    }
+    for warning in &config.warnings {
+        warn!("{warning}");
     }
     if config.tls.skip_verification && config.server.is_tls() {
         warn!(

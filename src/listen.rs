@@ -5,6 +5,8 @@ use std::{
     net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, ToSocketAddrs},
 };
 
+use crate::secret::quoted;
+
 /// An address to listen on; without a host, all interfaces of both IP versions.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ListenAddress {
@@ -13,31 +15,71 @@ pub struct ListenAddress {
     port: u16,
 }
 
+/// Why a text is no address to listen on; the text itself is the first field.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum InvalidListenAddress {
+    /// No colon.
+    NoPort(String),
+    /// What follows the last colon is not a port number.
+    InvalidPort(String),
+    /// An IPv6 address without brackets.
+    NoBrackets(String),
+    /// Neither a host name nor an address.
+    InvalidHost(String),
+}
+
+impl fmt::Display for InvalidListenAddress {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        const EXAMPLE: &str = "write :9594 for all interfaces or 127.0.0.1:9594 for one";
+        match self {
+            Self::NoPort(value) => write!(formatter, "{} has no port; {EXAMPLE}", quoted(value)),
+            Self::InvalidPort(value) => write!(
+                formatter,
+                "{} does not end in a port number; {EXAMPLE}",
+                quoted(value)
+            ),
+            Self::NoBrackets(value) => write!(
+                formatter,
+                "{}: an IPv6 address needs brackets; write it as in [::1]:9594",
+                quoted(value)
+            ),
+            Self::InvalidHost(value) => write!(
+                formatter,
+                "{} names no host or address; {EXAMPLE}",
+                quoted(value)
+            ),
+        }
+    }
+}
+
+impl std::error::Error for InvalidListenAddress {}
+
 impl ListenAddress {
     /// Reads `host:port`, `[v6]:port` or `:port`.
     ///
     /// # Errors
-    /// What is wrong and the mend.
-    pub fn parse(value: &str) -> Result<Self, String> {
-        const EXAMPLE: &str = "write :9594 for all interfaces or 127.0.0.1:9594 for one";
+    /// What is invalid and the fix.
+    pub fn parse(value: &str) -> Result<Self, InvalidListenAddress> {
+        use InvalidListenAddress::{InvalidHost, InvalidPort, NoBrackets, NoPort};
+
         let (host, port) = value
             .rsplit_once(':')
-            .ok_or_else(|| format!("`{value}` has no port; {EXAMPLE}"))?;
-        let port = port
-            .parse()
-            .map_err(|_| format!("`{value}` does not end in a port number; {EXAMPLE}"))?;
+            .ok_or_else(|| NoPort(value.to_owned()))?;
+        // `parse` alone takes a sign.
+        let port = Some(port)
+            .filter(|port| port.bytes().all(|byte| byte.is_ascii_digit()))
+            .and_then(|port| port.parse().ok())
+            .ok_or_else(|| InvalidPort(value.to_owned()))?;
         let bare = host
             .strip_prefix('[')
             .and_then(|rest| rest.strip_suffix(']'));
         if bare.is_none() && host.contains(':') {
-            return Err(format!(
-                "`{value}`: an IPv6 address needs brackets, as in [::1]:9594"
-            ));
+            return Err(NoBrackets(value.to_owned()));
         }
         let host = match bare.unwrap_or(host) {
             "" => None,
             name if name.contains(['/', '*', ' ', '[', ']']) => {
-                return Err(format!("`{value}` names no host or address; {EXAMPLE}"));
+                return Err(InvalidHost(value.to_owned()));
             }
             name => Some(name.to_owned()),
         };
@@ -47,7 +89,7 @@ impl ListenAddress {
     /// Opens the listening socket.
     ///
     /// # Errors
-    /// The operating system's, for the last address tried.
+    /// The OS error for the last address tried.
     pub fn bind(&self) -> io::Result<TcpListener> {
         match &self.host {
             Some(host) => TcpListener::bind((host.as_str(), self.port)),
@@ -111,12 +153,13 @@ mod tests {
     }
 
     #[test]
-    fn mistakes_name_the_mend() {
+    fn invalid_addresses_are_rejected() {
         for value in [
             "",
             "9594",
             ":",
             ":x",
+            ":+1",
             ":70000",
             "::1:9594",
             "*:9594",

@@ -1,12 +1,9 @@
-//! The log: lines on standard error with an RFC 3339 time, and nothing from our packages.
-
-use std::{
-    fmt::{self, Write as _},
-    io::{self, LineWriter},
-};
+//! The log: lines on standard error with an RFC 3339 time, and nothing from dependencies.
 
 use log::LevelFilter;
 use simplelog::{ConfigBuilder, WriteLogger};
+
+use crate::stderr;
 
 /// Installs the logger. Call it before any thread is started: the zone can only be read then.
 ///
@@ -25,37 +22,7 @@ pub fn init(level: LevelFilter) {
     if std::env::var_os("TZ").is_some_and(|zone| !zone.is_empty()) {
         let _ = config.set_time_offset_to_local();
     }
-    // simplelog writes a record in pieces; one write a line keeps lines whole in a shared stream.
-    let sink = LineWriter::new(io::stderr());
-    // It fails only when a logger is set already, and then that one stays.
-    let _ = WriteLogger::init(level, config.build(), sink);
-}
-
-/// Shows text that came from outside without letting it forge a log line: control characters
-/// (line breaks, escape codes) are written as escapes.
-#[derive(Debug, Clone, Copy)]
-pub struct Sanitized<'a>(pub &'a str);
-
-impl fmt::Display for Sanitized<'_> {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.chars().try_for_each(|character| {
-            // U+2028 and U+2029 are line breaks to some viewers; the bidirectional marks reorder.
-            if character.is_control() || matches!(character, '\u{2028}'..='\u{202e}') {
-                write!(formatter, "{}", character.escape_unicode())
-            } else {
-                formatter.write_char(character)
-            }
-        })
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_title_cannot_forge_a_line() {
-        let shown = Sanitized("Alien\n2026 [ERROR] \u{1b}[2J é").to_string();
-        assert_eq!(shown, "Alien\\u{a}2026 [ERROR] \\u{1b}[2J é");
-    }
+    // simplelog locks its writer for each record; the queue behind this one never blocks, so the
+    // lock is held for the formatting alone. It fails only when a logger is set already.
+    let _ = WriteLogger::init(level, config.build(), stderr::writer());
 }

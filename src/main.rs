@@ -7,17 +7,19 @@ use std::{env, io::Write as _, process::ExitCode};
 use plex_exporter::{
     RunError, check,
     cli::{self, Command},
-    config::{Config, ConfigError, ProbeConfig},
-    health, logging,
+    config::{self, Config, ProbeConfig},
+    health, logging, output, stderr, threads,
 };
 
-/// The user made a error: in the arguments or the environment.
+/// The arguments or the environment are invalid.
 const USAGE: u8 = 2;
-/// It could not be done.
+/// What was asked for could not be done.
 const FAILURE: u8 = 1;
 
 fn main() -> ExitCode {
-    match cli::parse(env::args_os().skip(1)) {
+    threads::end_process_on_panic();
+    config::redact_tokens(&|name| env::var_os(name));
+    let code = match cli::parse(env::args_os().skip(1)) {
         Ok(Command::Run) => run(),
         Ok(Command::Health) => health(),
         Ok(Command::Check) => check(),
@@ -29,13 +31,15 @@ fn main() -> ExitCode {
         Ok(Command::Version) => print(&format!("{}\n", cli::version())),
         Ok(Command::Help) => print(&cli::usage()),
         Err(error) => fail(USAGE, &format!("{error}\n\n{}", cli::usage())),
-    }
+    };
+    stderr::flush();
+    code
 }
 
 fn run() -> ExitCode {
     let config = match Config::from_env(&|name| env::var_os(name)) {
         Ok(config) => config,
-        Err(errors) => return config_errors(&errors),
+        Err(errors) => return fail(USAGE, &errors.to_string()),
     };
     logging::init(config.log_level);
     match plex_exporter::run(&config) {
@@ -47,7 +51,7 @@ fn run() -> ExitCode {
 
 fn check() -> ExitCode {
     let config = Config::from_env(&|name| env::var_os(name));
-    match check::run(config, std::io::stdout()) {
+    match check::run(config, output::stdout()) {
         Ok(true) => ExitCode::SUCCESS,
         // A closed pipe is nobody's error, but then nobody has read that all is well.
         Ok(false) | Err(_) => ExitCode::from(FAILURE),
@@ -60,12 +64,8 @@ fn health() -> ExitCode {
             Ok(()) => ExitCode::SUCCESS,
             Err(why) => fail(FAILURE, &format!("unhealthy: {why}")),
         },
-        Err(errors) => config_errors(&errors),
+        Err(errors) => fail(USAGE, &errors.to_string()),
     }
-}
-
-fn config_errors(errors: &ConfigError) -> ExitCode {
-    fail(USAGE, &errors.to_string())
 }
 
 fn print(text: &str) -> ExitCode {
@@ -75,6 +75,6 @@ fn print(text: &str) -> ExitCode {
 }
 
 fn fail(status: u8, text: &str) -> ExitCode {
-    let _ = writeln!(std::io::stderr(), "{}", text.trim_end());
+    stderr::print(text);
     ExitCode::from(status)
 }

@@ -15,7 +15,10 @@ use std::{
 use crossbeam_channel::bounded;
 use rustls::{ClientConfig, ClientConnection, StreamOwned, pki_types::ServerName};
 
-use crate::{config::TlsOptions, server_url::ServerUrl, tls};
+use crate::{config::TlsOptions, server_url::ServerUrl, threads, tls};
+
+/// Stack of a thread that resolves a name; the C library's resolver takes some tens of kilobytes.
+const RESOLVER_STACK: usize = 256 * 1024;
 
 /// Opens connections to the Plex server.
 #[derive(Clone)]
@@ -34,44 +37,117 @@ struct TlsPeer {
 #[derive(Debug)]
 pub enum DialError {
     /// The host name has no address, or the resolver failed.
-    Resolve(String),
+    Resolve {
+        /// The host in `PLEX_SERVER`.
+        host: String,
+        /// What the resolver says; `None` when it knows the name, but no address of it.
+        error: Option<io::Error>,
+    },
     /// No address accepted the TCP connection.
     Connect(io::Error),
     /// The deadline passed while connecting or shaking hands.
     Timeout,
-    /// The TLS handshake failed; the text holds the mend.
-    Tls(String),
+    /// The TLS handshake failed.
+    Tls {
+        /// The name that the certificate had to bear.
+        name: String,
+        /// What was wrong.
+        error: rustls::Error,
+    },
+    /// The connection was lost during the TLS handshake.
+    TlsConnectionLost(io::Error),
 }
 
 impl fmt::Display for DialError {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Resolve(text) | Self::Tls(text) => formatter.write_str(text),
-            Self::Connect(error) => write!(formatter, "cannot connect: {error}"),
+            Self::Resolve { host, error } => {
+                write!(formatter, "cannot resolve `{host}` (")?;
+                match error {
+                    Some(error) => error.fmt(formatter)?,
+                    None => formatter.write_str("no address")?,
+                }
+                formatter.write_str(if host.ends_with(".plex.direct") {
+                    "); many routers reject responses that point into the home network (DNS \
+                     rebinding protection): allow plex.direct there, or use the server's LAN \
+                     address in PLEX_SERVER and this name in PLEX_TLS_SERVER_NAME"
+                } else {
+                    "); check the host in PLEX_SERVER, or use the server's IP address"
+                })
+            }
+            Self::Connect(error) => write!(
+                formatter,
+                "cannot connect ({error}): is Plex running, and are host and port in PLEX_SERVER \
+                 right (Plex listens on 32400)?"
+            ),
             Self::Timeout => formatter.write_str("no connection within the time limit"),
+            Self::Tls { name, error } => {
+                write!(formatter, "TLS: {}", tls::explain_error(error, name))
+            }
+            Self::TlsConnectionLost(error) => write!(
+                formatter,
+                "the connection was lost during the TLS handshake ({error}): is this the TLS \
+                 port? A Plex that speaks plain HTTP wants http:// in PLEX_SERVER"
+            ),
         }
     }
 }
 
-impl std::error::Error for DialError {}
+impl std::error::Error for DialError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            Self::Resolve { error, .. } => error.as_ref().map(|error| error as _),
+            Self::Connect(error) | Self::TlsConnectionLost(error) => Some(error),
+            Self::Tls { error, .. } => Some(error),
+            Self::Timeout => None,
+        }
+    }
+}
+
+/// Why the TLS variables do not fit together.
+#[derive(Debug)]
+pub enum DialerError {
+    /// The URL's host cannot be in a certificate.
+    HostIsNoName,
+    /// TLS could not be set up.
+    Tls(tls::TlsSetupError),
+}
+
+impl fmt::Display for DialerError {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::HostIsNoName => formatter.write_str(
+                "PLEX_SERVER: its host cannot be in a certificate; set PLEX_TLS_SERVER_NAME to \
+                 the name that is",
+            ),
+            Self::Tls(error) => error.fmt(formatter),
+        }
+    }
+}
+
+impl std::error::Error for DialerError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            Self::HostIsNoName => None,
+            Self::Tls(error) => Some(error),
+        }
+    }
+}
 
 impl Dialer {
     /// Prepares the connections to `server`.
     ///
     /// # Errors
-    /// A error in the TLS variables, as a line for the user.
-    pub fn new(server: &ServerUrl, options: &TlsOptions) -> Result<Self, String> {
+    /// An error in the TLS variables.
+    pub fn new(server: &ServerUrl, options: &TlsOptions) -> Result<Self, DialerError> {
         let tls = if server.is_tls() {
             let name = match &options.server_name {
                 Some(name) => name.clone(),
-                None => ServerName::try_from(server.host().to_owned()).map_err(|_| {
-                    "PLEX_SERVER: its host cannot stand in a certificate; set \
-                     PLEX_TLS_SERVER_NAME to the name that does"
-                        .to_owned()
-                })?,
+                None => ServerName::try_from(server.host().to_owned())
+                    .map_err(|_| DialerError::HostIsNoName)?,
             };
             Some(TlsPeer {
-                config: tls::client_config(options)?,
+                config: tls::client_config(options).map_err(DialerError::Tls)?,
                 name,
             })
         } else {
@@ -112,73 +188,52 @@ impl Dialer {
         // is left behind when it takes too long (it ends by its own time-out).
         let (sender, receiver) = bounded(1);
         let name = host.to_owned();
-        std::thread::Builder::new()
-            .name("resolve".into())
-            .stack_size(256 * 1024)
-            .spawn(move || {
-                let addresses = (name.as_str(), port)
-                    .to_socket_addrs()
-                    .map(Iterator::collect);
-                // Nobody listens any more when the deadline has passed.
-                let _ = sender.send(addresses);
-            })
-            .map_err(DialError::Connect)?;
+        threads::spawn("resolve", RESOLVER_STACK, move || {
+            let addresses = (name.as_str(), port)
+                .to_socket_addrs()
+                .map(Iterator::collect);
+            // Nobody receives it when the deadline has passed.
+            let _ = sender.send(addresses);
+        })
+        .map_err(DialError::Connect)?;
         let found: io::Result<Vec<SocketAddr>> = receiver
             .recv_deadline(deadline)
             .map_err(|_| DialError::Timeout)?;
         match found {
             Ok(addresses) if !addresses.is_empty() => Ok(addresses),
-            outcome => {
-                let why = outcome
-                    .err()
-                    .map_or_else(|| "no address".to_owned(), |e| e.to_string());
-                let mend = if host.ends_with(".plex.direct") {
-                    "many routers refuse answers that point into the home network (DNS \
-                     rebinding protection): allow plex.direct there, or use the server's LAN \
-                     address in PLEX_SERVER and this name in PLEX_TLS_SERVER_NAME"
-                } else {
-                    "check the host in PLEX_SERVER, or use the server's IP address"
-                };
-                Err(DialError::Resolve(format!(
-                    "cannot resolve `{host}` ({why}); {mend}"
-                )))
-            }
+            outcome => Err(DialError::Resolve {
+                host: host.to_owned(),
+                error: outcome.err(),
+            }),
         }
     }
 
     /// Shakes hands over `tcp` where the URL asks for TLS.
     ///
     /// # Errors
-    /// What the handshake failed of, with the mend.
+    /// Why the handshake failed.
     pub fn tls_handshake(&self, tcp: TcpStream, deadline: Instant) -> Result<Stream, DialError> {
-        let tcp = DeadlineStream {
-            tcp,
-            deadline: Some(deadline),
-        };
+        let tcp = DeadlineStream::new(tcp, deadline);
         let Some(peer) = &self.tls else {
             return Ok(Stream::Plain(tcp));
         };
-        let broken = |error: &rustls::Error| {
-            DialError::Tls(format!(
-                "TLS: {}",
-                tls::explain_error(error, &peer.name.to_str())
-            ))
+        let failed = |error: rustls::Error| DialError::Tls {
+            name: peer.name.to_str().into_owned(),
+            error,
         };
-        let connection = ClientConnection::new(Arc::clone(&peer.config), peer.name.clone())
-            .map_err(|error| broken(&error))?;
+        let connection =
+            ClientConnection::new(Arc::clone(&peer.config), peer.name.clone()).map_err(failed)?;
         let mut stream = StreamOwned::new(connection, tcp);
         while stream.conn.is_handshaking() {
             if let Err(error) = stream.conn.complete_io(&mut stream.sock) {
-                return Err(
-                    match error.get_ref().and_then(|inner| inner.downcast_ref()) {
-                        Some(error) => broken(error),
-                        None if is_timeout(&error) => DialError::Timeout,
-                        None => DialError::Tls(format!(
-                            "the connection broke during the TLS handshake ({error}): is this the \
-                         TLS port? A Plex that speaks plain HTTP wants http:// in PLEX_SERVER"
-                        )),
-                    },
-                );
+                let tls_error = error
+                    .get_ref()
+                    .and_then(|inner| inner.downcast_ref::<rustls::Error>());
+                return Err(match tls_error {
+                    Some(error) => failed(error.clone()),
+                    None if is_timeout(&error) => DialError::Timeout,
+                    None => DialError::TlsConnectionLost(error),
+                });
             }
         }
         Ok(Stream::Tls(Box::new(stream)))
@@ -251,7 +306,7 @@ impl Stream {
         self.timed().deadline = deadline;
     }
 
-    /// Whether the peer has neither closed the idle connection nor sent anything unasked.
+    /// Whether the peer has neither closed the idle connection nor sent anything unrequested.
     pub fn is_idle(&mut self) -> bool {
         let tcp = &self.timed().tcp;
         let mut byte = [0];
@@ -305,10 +360,10 @@ impl Write for Stream {
     }
 }
 
-/// A TCP stream whose reads and writes end at a deadline, each seeing only the time that is left.
+/// A TCP stream whose reads and writes fail at a deadline.
 ///
-/// A socket time-out alone starts anew with every byte, and a peer that sends one byte now and
-/// then would hold a thread for ever.
+/// A socket time-out alone starts anew with every byte, so a peer that sends one byte now and then
+/// would block a thread for ever.
 #[derive(Debug)]
 pub struct DeadlineStream {
     tcp: TcpStream,
@@ -316,6 +371,15 @@ pub struct DeadlineStream {
 }
 
 impl DeadlineStream {
+    /// `tcp`, with `deadline` as the end of every read and write.
+    #[must_use]
+    pub fn new(tcp: TcpStream, deadline: Instant) -> Self {
+        Self {
+            tcp,
+            deadline: Some(deadline),
+        }
+    }
+
     fn left(&self) -> io::Result<Option<Duration>> {
         match self
             .deadline
@@ -327,8 +391,8 @@ impl DeadlineStream {
     }
 }
 
-/// Repeats what a signal broke off. A socket with a time-out is broken off even by the stop and
-/// continuation of the process (a paused container), and nothing is wrong with it.
+/// Repeats what a signal interrupted. A socket call with a time-out is interrupted even when the
+/// process is stopped and continued (a paused container), and that is no error.
 fn uninterrupted<T>(mut work: impl FnMut() -> io::Result<T>) -> io::Result<T> {
     loop {
         match work() {
@@ -357,5 +421,67 @@ impl Write for DeadlineStream {
 
     fn flush(&mut self) -> io::Result<()> {
         self.tcp.flush()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::TcpListener;
+
+    use super::*;
+
+    fn pair(deadline: Instant) -> (DeadlineStream, TcpStream) {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        let (server, _) = listener.accept().unwrap();
+        (DeadlineStream::new(client, deadline), server)
+    }
+
+    #[test]
+    fn a_peer_that_sends_a_byte_now_and_then_does_not_extend_the_deadline() {
+        let start = Instant::now();
+        let (mut stream, mut peer) = pair(start + Duration::from_millis(200));
+        let dripping = std::thread::spawn(move || {
+            while peer.write_all(b"x").is_ok() && start.elapsed() < Duration::from_secs(5) {
+                std::thread::sleep(Duration::from_millis(10));
+            }
+        });
+        let error = stream.read_to_end(&mut Vec::new()).unwrap_err();
+        assert!(is_timeout(&error), "{error}");
+        let took = start.elapsed();
+        assert!((200..1_000).contains(&took.as_millis()), "{took:?}");
+        drop(stream);
+        dripping.join().unwrap();
+    }
+
+    #[test]
+    fn a_peer_that_does_not_read_ends_a_write_at_the_deadline() {
+        let (mut stream, _peer) = pair(Instant::now() + Duration::from_millis(100));
+        // More than any socket buffer holds.
+        let error = stream.write_all(&vec![0; 64 << 20]).unwrap_err();
+        assert!(is_timeout(&error), "{error}");
+        // And once it has passed, nothing is even tried.
+        assert!(is_timeout(&stream.read(&mut [0]).unwrap_err()));
+    }
+
+    #[test]
+    fn of_several_addresses_the_first_that_accepts_is_used() {
+        let closed = TcpListener::bind("127.0.0.1:0")
+            .unwrap()
+            .local_addr()
+            .unwrap();
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let open = listener.local_addr().unwrap();
+        let deadline = Instant::now() + Duration::from_secs(5);
+        let stream = connect(&[closed, open], deadline).unwrap();
+        assert_eq!(stream.peer_addr().unwrap(), open);
+        assert!(matches!(
+            connect(&[closed], deadline),
+            Err(DialError::Connect(_))
+        ));
+        assert!(matches!(
+            connect(&[open], Instant::now()),
+            Err(DialError::Timeout)
+        ));
     }
 }

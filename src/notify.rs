@@ -1,8 +1,8 @@
-//! The thread that listens to Plex's notifications, and connects again when they stop.
+//! The thread that receives Plex's notifications and reconnects when the connection is lost.
 
 use std::time::{Duration, Instant};
 
-use crossbeam_channel::{Receiver, RecvTimeoutError, Sender};
+use crossbeam_channel::{Receiver, Sender, select};
 use log::debug;
 
 use crate::{
@@ -14,25 +14,35 @@ use crate::{
         socket::{Received, Socket},
     },
     random,
-    secret::Secret,
+    token::Token,
 };
 
 /// The first pause between connections; it doubles up to [`MAX_PAUSE`].
 const MIN_PAUSE: Duration = Duration::from_secs(1);
 /// The longest pause.
 const MAX_PAUSE: Duration = Duration::from_secs(30);
-/// A connection that stood for so long was a good one: the next pause is short again.
+/// After a connection that lasted this long, the next pause is short again.
 const LASTED: Duration = Duration::from_secs(30);
-/// How long to wait for a frame before looking whether to stop or to ping.
+/// How long to wait for a frame before checking whether to stop or to ping.
 const WAIT: Duration = Duration::from_secs(5);
 
 /// Runs until `stop` is closed. Events go to `events`; when that is full, this thread waits, and
-/// TCP makes Plex wait in turn.
-pub fn run(dialer: &Dialer, token: &Secret, events: &Sender<Event>, stop: &Receiver<()>) {
+/// TCP makes Plex wait in turn. A message on `token_replaced` cuts the pause before the next
+/// connection short.
+pub fn run(
+    dialer: &Dialer,
+    token: &Token,
+    token_replaced: &Receiver<()>,
+    events: &Sender<Event>,
+    stop: &Receiver<()>,
+) {
     let mut backoff = Backoff::default();
     loop {
         let opened = Instant::now();
-        let error = match Socket::open(dialer, token) {
+        // A message about the token that is used now.
+        let _ = token_replaced.try_recv();
+        let used = token.current();
+        let error = match Socket::open(dialer, &used) {
             Ok(socket) => {
                 if events.send(Event::SocketUp).is_err() {
                     return;
@@ -44,27 +54,32 @@ pub fn run(dialer: &Dialer, token: &Secret, events: &Sender<Event>, stop: &Recei
             }
             Err(error) => error,
         };
-        let pause = backoff.next(opened.elapsed());
-        debug!(
-            "notifications: connecting again in {} ms",
-            pause.as_millis()
-        );
-        if events.send(Event::SocketDown(error)).is_err()
-            || stop.recv_timeout(pause) != Err(RecvTimeoutError::Timeout)
-        {
+        let pause =
+            if matches!(error, PlexError::Unauthorized) && token.refused(&used, Instant::now()) {
+                Duration::ZERO
+            } else {
+                backoff.next(opened.elapsed())
+            };
+        debug!("notifications: reconnecting in {} ms", pause.as_millis());
+        if events.send(Event::SocketDown(error)).is_err() {
             return;
+        }
+        select! {
+            recv(stop) -> _ => return,
+            recv(token_replaced) -> _ => {}
+            default(pause) => {}
         }
     }
 }
 
-/// Passes frames on until the connection is over; `None` when the program ends.
+/// Sends each frame to the event loop until the connection is lost; `None` at shutdown.
 fn listen(mut socket: Socket, events: &Sender<Event>, stop: &Receiver<()>) -> Option<PlexError> {
     loop {
         match socket.receive(WAIT) {
             Ok(Received::Text(text)) => {
                 let Some(notification) = notification::decode(&text) else {
                     debug!(
-                        "notifications: a frame of {} bytes makes no sense",
+                        "notifications: ignoring an undecodable frame ({} bytes)",
                         text.len()
                     );
                     continue;
@@ -85,23 +100,23 @@ fn listen(mut socket: Socket, events: &Sender<Event>, stop: &Receiver<()>) -> Op
     }
 }
 
-/// How long to wait before connecting again.
+/// How long to wait before reconnecting.
 #[derive(Debug, Default)]
 struct Backoff {
     failures: u32,
 }
 
 impl Backoff {
-    /// The pause after a connection that stood (or was attempted) for `stood`.
-    fn next(&mut self, stood: Duration) -> Duration {
-        if stood >= LASTED {
+    /// The pause after a connection, or an attempt at one, that lasted `lasted`.
+    fn next(&mut self, lasted: Duration) -> Duration {
+        if lasted >= LASTED {
             self.failures = 0;
         }
         let pause = MIN_PAUSE
             .saturating_mul(1 << self.failures.min(5))
             .min(MAX_PAUSE);
         self.failures += 1;
-        // Up to a fifth less, so that several exporters do not come back as one.
+        // Up to a fifth less, so that several exporters do not reconnect at the same moment.
         let jitter = f64::from(u8::try_from(random::number() % 201).unwrap_or(0)) / 1_000.0;
         pause.mul_f64(1.0 - jitter)
     }
@@ -112,7 +127,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn pauses_double_up_to_the_limit_and_begin_anew_only_after_a_good_connection() {
+    fn pauses_double_up_to_the_limit_and_are_short_again_only_after_a_connection_that_lasted() {
         let mut backoff = Backoff::default();
         let short = Duration::from_millis(1);
         for expected in [1.0, 2.0, 4.0, 8.0, 16.0, 30.0, 30.0] {

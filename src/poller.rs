@@ -1,7 +1,7 @@
-//! The threads that send HTTP requests to Plex, one lane for each kind.
+//! The threads that send HTTP requests to Plex, in one lane for each kind.
 //!
-//! What is fetched, and when, the state decides. Lanes keep the kinds apart: a library that takes
-//! ten seconds to count holds up neither the sessions nor the check whether Plex is there.
+//! The state decides what is requested, and when. Lanes keep the kinds apart: a library that takes
+//! ten seconds to count delays neither the sessions nor the check whether Plex is up.
 
 use std::{io, thread::JoinHandle, time::Instant};
 
@@ -10,14 +10,13 @@ use crossbeam_channel::{Receiver, Sender, bounded};
 use crate::{
     event::{Completed, Event},
     plex::{client::Client, request::PlexRequest},
-    state::schedule::TITLES_AT_ONCE,
     threads::{WORKER_STACK, spawn},
 };
 
-/// The state never has more than three fetches of a lane in flight; a lane holds a few more.
+/// The state never has more than three requests of a lane in flight; a lane holds a few more.
 const LANE_CAPACITY: usize = 8;
 
-/// Hands fetches to the lanes. Dropping it ends them, each after the request it is at.
+/// Hands requests to the lanes. Dropping it ends them, each after the request in progress.
 #[derive(Debug)]
 pub struct Poller {
     server: Sender<PlexRequest>,
@@ -28,13 +27,15 @@ pub struct Poller {
 }
 
 impl Poller {
-    /// Starts the lanes. Results go to `events`; when that is full, a lane waits.
+    /// Starts the lanes, with `title_workers` threads for metadata. Results go to `events`; when that is
+    /// full, a lane waits.
     ///
     /// # Errors
     /// When a thread cannot be started.
     pub fn start(
         client: &Client,
         events: &Sender<Event>,
+        title_workers: usize,
     ) -> io::Result<(Self, Vec<JoinHandle<()>>)> {
         let mut threads = Vec::new();
         let mut lane = |name: &str, workers: usize| {
@@ -50,17 +51,17 @@ impl Poller {
         let poller = Self {
             server: lane("poll-server", 1)?,
             sessions: lane("poll-sessions", 1)?,
-            titles: lane("poll-titles", TITLES_AT_ONCE)?,
+            titles: lane("poll-titles", title_workers)?,
             libraries: lane("poll-libraries", 1)?,
             statistics: lane("poll-statistics", 1)?,
         };
         Ok((poller, threads))
     }
 
-    /// Hands a fetch to its lane, without waiting.
+    /// Hands a request to its lane, without waiting.
     ///
     /// # Errors
-    /// The fetch, when the lane is full.
+    /// The request, when the lane is full.
     pub fn send(&self, request: PlexRequest) -> Result<(), PlexRequest> {
         let lane = match request {
             PlexRequest::Server => &self.server,
@@ -89,7 +90,7 @@ fn work(client: &Client, events: &Sender<Event>, lane: &Receiver<PlexRequest>) {
             result: outcome.result,
         };
         if events.send(Event::Completed(fetched)).is_err() {
-            // The owner is gone: the program ends.
+            // The event loop has ended: shutdown.
             return;
         }
     }

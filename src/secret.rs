@@ -1,6 +1,20 @@
-//! The Plex token, and the only type that holds it.
+//! The Plex token: the only type that holds it, and its removal from every text that leaves the
+//! process.
 
-use std::fmt;
+use std::{borrow::Cow, fmt, sync::RwLock};
+
+/// What stands in a text in place of a token.
+pub const REDACTED: &str = "[redacted]";
+/// Shorter values are no Plex tokens (those have 20 characters), and replacing a word such as
+/// `token` or `t` would garble every line.
+const MIN_REDACTED: usize = 8;
+/// The same, for a value with a digit in it: that is not a word.
+const MIN_REDACTED_WITH_DIGIT: usize = 4;
+/// A token is replaced once in a while, so these are years of tokens.
+const MAX_KNOWN: usize = 64;
+
+/// Every token this process has been given. Only ever locked for a look or a push.
+static KNOWN: RwLock<Vec<Box<str>>> = RwLock::new(Vec::new());
 
 /// A token that cannot be printed by accident: `Debug` is redacted and there is no `Display`.
 ///
@@ -8,18 +22,42 @@ use std::fmt;
 #[derive(Clone, PartialEq, Eq)]
 pub struct Secret(String);
 
+/// Why a text cannot be a token. It does not repeat the text.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum InvalidToken {
+    /// There is nothing in it.
+    Empty,
+    /// White space, a control character, or anything beyond ASCII.
+    InvalidCharacter,
+}
+
+impl fmt::Display for InvalidToken {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(match self {
+            Self::Empty => "the token is empty; copy it again",
+            Self::InvalidCharacter => {
+                "the token holds white space or characters that no Plex token has; copy it again"
+            }
+        })
+    }
+}
+
+impl std::error::Error for InvalidToken {}
+
 impl Secret {
-    /// Takes a token, or says what is wrong with it without repeating it.
+    /// Takes a token; from now on, [`redact`] replaces it.
     ///
     /// # Errors
     /// When the value is empty or holds anything but visible ASCII.
-    pub fn new(value: String) -> Result<Self, &'static str> {
+    pub fn new(value: String) -> Result<Self, InvalidToken> {
+        // An invalid one, too: it is a real token with a line break in it, most of the time.
+        value.split_whitespace().for_each(remember);
         if value.is_empty() {
-            Err("is empty")
+            Err(InvalidToken::Empty)
         } else if value.bytes().all(|byte| byte.is_ascii_graphic()) {
             Ok(Self(value))
         } else {
-            Err("holds white space or characters that no Plex token has")
+            Err(InvalidToken::InvalidCharacter)
         }
     }
 
@@ -32,7 +70,69 @@ impl Secret {
 
 impl fmt::Debug for Secret {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str("[redacted]")
+        formatter.write_str(REDACTED)
+    }
+}
+
+/// Makes [`redact`] replace `token`.
+fn remember(token: &str) {
+    let long_enough = token.len() >= MIN_REDACTED
+        || (token.len() >= MIN_REDACTED_WITH_DIGIT
+            && token.bytes().any(|byte| byte.is_ascii_digit()));
+    let mut known = match KNOWN.write() {
+        Ok(known) => known,
+        Err(poisoned) => poisoned.into_inner(),
+    };
+    if long_enough && !known.iter().any(|known| **known == *token) {
+        if known.len() == MAX_KNOWN {
+            known.remove(0);
+        }
+        known.push(token.into());
+        // A token that contains another goes first, so that nothing of it is left.
+        known.sort_by_key(|token| std::cmp::Reverse(token.len()));
+    }
+}
+
+/// `text` without any token this process has been given.
+#[must_use]
+pub fn redact(text: &str) -> Cow<'_, str> {
+    let known = match KNOWN.read() {
+        Ok(known) => known,
+        Err(poisoned) => poisoned.into_inner(),
+    };
+    known.iter().fold(Cow::Borrowed(text), |text, token| {
+        if text.contains(&**token) {
+            Cow::Owned(text.replace(&**token, REDACTED))
+        } else {
+            text
+        }
+    })
+}
+
+/// Whether a word in `text` could be a token that stands in the wrong place: an error message must
+/// not repeat it, even where no token is configured that [`redact`] could know.
+///
+/// Words, host names and addresses are none: a token mixes digits and letters, or small and
+/// capital letters, over at least eight characters.
+#[must_use]
+pub fn may_be_token(text: &str) -> bool {
+    text.split(|character: char| !(character.is_ascii_alphanumeric() || "_-".contains(character)))
+        .filter(|word| word.len() >= MIN_REDACTED)
+        .any(|word| {
+            let has = |class: fn(&u8) -> bool| word.bytes().any(|byte| class(&byte));
+            let letters = has(u8::is_ascii_alphabetic);
+            (has(u8::is_ascii_digit) && letters)
+                || (has(u8::is_ascii_lowercase) && has(u8::is_ascii_uppercase))
+        })
+}
+
+/// `value` as an error message may repeat it.
+#[must_use]
+pub fn quoted(value: &str) -> String {
+    if may_be_token(value) {
+        "the value".to_owned()
+    } else {
+        format!("`{value}`")
     }
 }
 
@@ -50,9 +150,45 @@ mod tests {
     }
 
     #[test]
-    fn a_token_that_would_break_a_header_is_refused() {
+    fn a_token_that_would_break_a_header_is_rejected() {
         for bad in ["", "a b", "a\r\nX: y", "tök"] {
             assert!(Secret::new(bad.into()).is_err(), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn every_token_ever_given_is_redacted_and_words_are_not() {
+        for token in [
+            "0ldSecretTokenOfTests",
+            "NewSecretTokenOfTests",
+            "NewSecretTokenOfTestsAndMore",
+            "broken0neOfTests\n",
+            "token",
+        ] {
+            let _ = Secret::new(token.to_owned());
+        }
+        assert_eq!(
+            redact(
+                "the token 0ldSecretTokenOfTests, NewSecretTokenOfTestsAndMore; \
+                 broken0neOfTests/NewSecretTokenOfTests"
+            ),
+            "the token [redacted], [redacted]; [redacted]/[redacted]"
+        );
+    }
+
+    #[test]
+    fn what_may_be_a_token_is_not_quoted() {
+        for value in ["xYz12abcDEF_-ghiJKLmn", "--token=abcdefgh1", "SecretToken"] {
+            assert_eq!(quoted(value), "the value");
+        }
+        for value in [
+            "helth",
+            "--verbose",
+            "192.168.1.10:9594",
+            "loud",
+            "user,shoe",
+        ] {
+            assert_eq!(quoted(value), format!("`{value}`"));
         }
     }
 }

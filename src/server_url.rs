@@ -15,64 +15,98 @@ pub struct ServerUrl {
     base_path: String,
 }
 
+/// Why a text is not the address of a server. The text is not repeated: people paste URLs that hold
+/// their token.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum InvalidServerUrl {
+    /// It holds an `X-Plex-Token`.
+    HoldsToken,
+    /// The web app's address: `http://host:32400/web/index.html#!/…`.
+    WebApp,
+    /// A query or a fragment.
+    QueryOrFragment,
+    /// Not a URL at all.
+    NotAUrl,
+    /// A scheme that is neither `http` nor `https`, or none.
+    Scheme,
+    /// No host.
+    NoHost,
+    /// A user name, with or without a password.
+    UserName,
+    /// A colon without a valid port number after it.
+    Port,
+}
+
+impl fmt::Display for InvalidServerUrl {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let problem = match self {
+            Self::HoldsToken => {
+                "holds an X-Plex-Token; put the token into PLEX_TOKEN and only the server's \
+                 address here"
+            }
+            Self::WebApp => "is the address of Plex's web app; leave out /web and all that follows",
+            Self::QueryOrFragment => "holds a query or a fragment; leave it out",
+            Self::NotAUrl => "is not a URL; write scheme, host and port",
+            Self::Scheme => "must begin with http:// or https://",
+            Self::NoHost => "names no host; write scheme, host and port",
+            Self::UserName => "holds a user name; leave it out, Plex knows only tokens",
+            Self::Port => {
+                "has no valid port after the colon; write one from 1 to 65535, Plex's is 32400"
+            }
+        };
+        write!(
+            formatter,
+            "{problem}, for example http://192.168.1.10:32400"
+        )
+    }
+}
+
+impl std::error::Error for InvalidServerUrl {}
+
 impl ServerUrl {
     /// Reads the value of `PLEX_SERVER`.
     ///
     /// # Errors
-    /// What is wrong and the mend. The value itself is not repeated: people paste URLs that hold
-    /// their token.
-    pub fn parse(value: &str) -> Result<Self, String> {
-        const EXAMPLE: &str = "for example http://192.168.1.10:32400";
-        if value.contains("X-Plex-Token") {
-            return Err(format!(
-                "holds an X-Plex-Token; put the token into PLEX_TOKEN and only the server's \
-                 address here, {EXAMPLE}"
-            ));
+    /// What is invalid and the fix.
+    pub fn parse(value: &str) -> Result<Self, InvalidServerUrl> {
+        if value.to_ascii_lowercase().contains("x-plex-token") {
+            return Err(InvalidServerUrl::HoldsToken);
         }
-        // The web app's address: http://host:32400/web/index.html#!/…
         let path_of_web_app = |path: &str| path.split('/').any(|segment| segment == "web");
         if let Some((_, rest)) = value.split_once("://")
             && let Some((_, path)) = rest.split_once('/')
             && path_of_web_app(path.split(['?', '#']).next().unwrap_or_default())
         {
-            return Err(format!(
-                "is the address of Plex's web app; leave out /web and all that follows, {EXAMPLE}"
-            ));
+            return Err(InvalidServerUrl::WebApp);
         }
         if value.contains(['?', '#']) {
-            return Err(format!(
-                "holds a query or a fragment; leave it out, {EXAMPLE}"
-            ));
+            return Err(InvalidServerUrl::QueryOrFragment);
         }
-        let uri: Uri = value
-            .parse()
-            .map_err(|_| format!("is not a URL; write scheme, host and port, {EXAMPLE}"))?;
+        let uri: Uri = value.parse().map_err(|_| InvalidServerUrl::NotAUrl)?;
         let tls = match uri.scheme_str() {
             Some("http") => false,
             Some("https") => true,
-            _ => return Err(format!("must begin with http:// or https://, {EXAMPLE}")),
+            _ => return Err(InvalidServerUrl::Scheme),
         };
-        let authority = uri
-            .authority()
-            .ok_or_else(|| format!("names no host, {EXAMPLE}"))?;
+        let authority = uri.authority().ok_or(InvalidServerUrl::NoHost)?;
         if authority.as_str().contains('@') {
-            return Err(format!(
-                "holds a user name; Plex knows only tokens, {EXAMPLE}"
-            ));
+            return Err(InvalidServerUrl::UserName);
         }
         let host = authority.host().to_owned();
         if host.is_empty() || host == "[]" {
-            return Err(format!("names no host, {EXAMPLE}"));
+            return Err(InvalidServerUrl::NoHost);
         }
-        let port = match authority.port_u16() {
-            Some(0) => return Err(format!("names port 0, {EXAMPLE}")),
-            Some(port) => port,
-            // `host:` and `host:99999` have a colon but no valid port.
-            None if authority.as_str() != host => {
-                return Err(format!("has no valid port after the colon, {EXAMPLE}"));
-            }
-            None if tls => 443,
-            None => 80,
+        // A colon is followed by digits alone: `Uri` takes a sign, and forgives no digits at all.
+        let port = match authority.as_str().strip_prefix(host.as_str()) {
+            Some("") if tls => 443,
+            Some("") => 80,
+            Some(rest) => rest
+                .strip_prefix(':')
+                .filter(|digits| digits.bytes().all(|byte| byte.is_ascii_digit()))
+                .and_then(|digits| digits.parse().ok())
+                .filter(|port| *port != 0)
+                .ok_or(InvalidServerUrl::Port)?,
+            None => return Err(InvalidServerUrl::NotAUrl),
         };
         let base_path = uri.path().trim_end_matches('/').to_owned();
         Ok(Self {
@@ -160,7 +194,7 @@ mod tests {
     }
 
     #[test]
-    fn mistakes_are_explained_and_never_repeat_the_value() {
+    fn errors_are_explained_and_never_repeat_the_value() {
         for (value, needle) in [
             ("plex:32400", "must begin with"),
             ("ftp://plex:32400", "must begin with"),
@@ -170,11 +204,15 @@ mod tests {
             ("http://plex:32400/?a=sEcret", "query"),
             ("http://sEcret@plex:32400", "user name"),
             ("http://plex:", "port"),
+            ("http://plex:0", "port"),
+            ("http://plex:+1", ""),
+            ("http://plex:32400/?x-plex-token=sEcret", "PLEX_TOKEN"),
+            ("http://user:sEcret@plex:32400", "user name"),
             ("http://plex:99999", ""),
             ("http://", ""),
             ("", ""),
         ] {
-            let error = ServerUrl::parse(value).expect_err(value);
+            let error = ServerUrl::parse(value).expect_err(value).to_string();
             assert!(error.contains(needle), "{value}: {error}");
             assert!(!error.contains("sEcret"), "{error}");
         }

@@ -25,8 +25,8 @@ const MAX_QUERIES: usize = 8;
 pub(crate) enum Query {
     /// Render a scrape.
     Scrape(Process, SyncSender<String>),
-    /// Show that you respond.
-    Ping(SyncSender<()>),
+    /// Show that you respond, and say whether Plex has responded since the start.
+    Ping(SyncSender<bool>),
 }
 
 /// The event loop did not respond in time, or has ended.
@@ -66,11 +66,11 @@ impl StateHandle {
         self.query(|reply| Query::Scrape(process, reply))
     }
 
-    /// Whether the event loop responds.
+    /// Whether Plex has responded since the start.
     ///
     /// # Errors
     /// When it does not in time.
-    pub fn ping(&self) -> Result<(), Unresponsive> {
+    pub fn ping(&self) -> Result<bool, Unresponsive> {
         self.query(Query::Ping)
     }
 
@@ -117,12 +117,12 @@ mod tests {
                 for query in queries.iter().take(2) {
                     match query {
                         Query::Scrape(_, reply) => reply.send("page".to_owned()).unwrap(),
-                        Query::Ping(reply) => reply.send(()).unwrap(),
+                        Query::Ping(reply) => reply.send(true).unwrap(),
                     }
                 }
             });
             assert_eq!(handle.scrape(Process::default()).unwrap(), "page");
-            handle.ping().unwrap();
+            assert!(handle.ping().unwrap());
         });
     }
 }

@@ -1,5 +1,4 @@
-//! What systemd wants to know of a `Type=notify` service: that it is ready, that it stops, and that
-//! it is alive.
+//! Notifications to systemd for a `Type=notify` service: ready, stopping, and the watchdog.
 //!
 //! The protocol is one datagram a message to the socket in `NOTIFY_SOCKET` (sd_notify(3)). Without
 //! that variable nothing is sent.
@@ -13,11 +12,11 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// The way to systemd, if it started this process.
+/// The socket of systemd, if it started this process.
 #[derive(Debug, Default)]
 pub struct Systemd {
     socket: Option<(UnixDatagram, SocketAddr)>,
-    /// How often the watchdog is fed: twice as often as it wants.
+    /// The watchdog is fed every half of its interval.
     interval: Option<Duration>,
     fed: Option<Instant>,
 }
@@ -31,7 +30,10 @@ impl Systemd {
                 [b'@', name @ ..] => SocketAddr::from_abstract_name(name),
                 _ => SocketAddr::from_pathname(&path),
             };
-            Some((UnixDatagram::unbound().ok()?, address.ok()?))
+            let socket = UnixDatagram::unbound().ok()?;
+            // A full socket must not block the event loop.
+            socket.set_nonblocking(true).ok()?;
+            Some((socket, address.ok()?))
         });
         let ours =
             env::var("WATCHDOG_PID").map_or(true, |pid| pid.parse() == Ok(std::process::id()));
@@ -47,35 +49,34 @@ impl Systemd {
         }
     }
 
-    fn tell(&self, message: &str) {
+    fn send(&self, message: &str) {
         if let Some((socket, address)) = &self.socket {
-            // systemd may have gone; nobody needs to know.
+            // Without systemd there is nothing to do about it.
             let _ = socket.send_to_addr(message.as_bytes(), address);
         }
     }
 
     /// The service serves.
     pub fn ready(&self) {
-        self.tell("READY=1");
+        self.send("READY=1");
     }
 
     /// The service ends.
     pub fn stopping(&self) {
-        self.tell("STOPPING=1");
+        self.send("STOPPING=1");
     }
 
-    /// Feeds the watchdog if it is time to. The owner's loop calls this, so that it proves the loop
-    /// alive.
+    /// Feeds the watchdog if it is time to. The event loop calls this, which proves the loop alive.
     pub fn alive(&mut self, now: Instant) {
         if let Some(interval) = self.interval
             && self.fed.is_none_or(|fed| now >= fed + interval)
         {
             self.fed = Some(now);
-            self.tell("WATCHDOG=1");
+            self.send("WATCHDOG=1");
         }
     }
 
-    /// How long the owner's loop may wait.
+    /// How long the event loop may wait.
     #[must_use]
     pub fn watchdog_interval(&self) -> Option<Duration> {
         self.interval

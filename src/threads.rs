@@ -6,9 +6,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use log::error;
-
-use crate::logging::Sanitized;
+use crate::stderr;
 
 /// Stack of a thread that works: TLS handshakes, JSON and compression take some tens of kilobytes,
 /// debug builds several times as much. Only touched pages become resident.
@@ -32,22 +30,23 @@ pub fn spawn(
 }
 
 /// Makes a panic in any thread end the process: an exporter that lost a thread shows frozen or
-/// missing metrics, one that ended is restarted. (In release builds panics abort anyway; this logs
-/// them as a line first.)
+/// missing metrics, one that ended is restarted. (In release builds panics abort anyway; this prints
+/// a line first, and the token in it is redacted.)
+///
+/// The line goes past the logger, whose lock the panicking thread may hold.
 pub fn end_process_on_panic() {
     panic::set_hook(Box::new(|info| {
         let thread = std::thread::current();
         let name = thread.name().unwrap_or("unnamed");
-        error!(
-            "bug: thread `{name}` panicked: {}",
-            Sanitized(&info.to_string())
-        );
+        let message = info.to_string().replace('\n', " ");
+        stderr::print(&format!("[ERROR] bug: thread `{name}` panicked: {message}"));
+        stderr::flush();
         std::process::abort();
     }));
 }
 
-/// Waits for `threads` to end, but no longer than `limit` in all. MaybeObject that hangs in a request is
-/// left to the end of the process.
+/// Waits for `threads` to end, but no longer than `limit` in all. One that is blocked in a request
+/// ends with the process.
 pub fn join_within(threads: Vec<JoinHandle<()>>, limit: Duration) {
     let deadline = Instant::now() + limit;
     for thread in threads {

@@ -5,7 +5,7 @@ use std::{borrow::Cow, io, net::TcpStream, sync::Arc};
 use tiny_http::{Header, Method, Request, Response, StatusCode};
 
 use super::{response_budget::Permit, scrapes::Scrapes};
-use crate::{build_info, state_handle::StateHandle};
+use crate::{build_info, health::PLEX_RESPONDED, state_handle::StateHandle};
 
 /// The text format of Prometheus.
 const EXPOSITION: &str = "text/plain; version=0.0.4; charset=utf-8";
@@ -17,6 +17,8 @@ const HTML: &str = "text/html; charset=utf-8";
 pub struct Reply {
     status: u16,
     content_type: &'static str,
+    /// A header that only this response has.
+    header: Option<(&'static str, &'static str)>,
     body: Body,
 }
 
@@ -31,6 +33,7 @@ impl Reply {
         Self {
             status,
             content_type: PLAIN,
+            header: None,
             body: Body::Text(text.into()),
         }
     }
@@ -71,8 +74,8 @@ impl Reply {
         if self.permit().is_some_and(|permit| permit.body().gzip) {
             add("Content-Encoding", "gzip");
         }
-        if self.status == 405 {
-            add("Allow", "GET, HEAD");
+        if let Some((name, value)) = self.header {
+            add(name, value);
         }
         // tiny_http drops a `Connection` header from responses; within another one's value it stays.
         add("Vary", "Accept-Encoding\r\nConnection: close");
@@ -92,12 +95,19 @@ pub fn route(
         return Reply::text(404, "not found; see /metrics\n");
     }
     if !matches!(request.method(), Method::Get | Method::Head) {
-        return Reply::text(405, "only GET and HEAD\n");
+        return Reply {
+            header: Some(("Allow", "GET, HEAD")),
+            ..Reply::text(405, "only GET and HEAD\n")
+        };
     }
     match path {
         "/metrics" => metrics(request, scrapes, stream),
         "/health" => match state.ping() {
-            Ok(()) => Reply::text(200, "ok\n"),
+            // The health probe takes no exporter for healthy that Plex has never responded to.
+            Ok(plex_responded) => Reply {
+                header: Some((PLEX_RESPONDED, if plex_responded { "yes" } else { "no" })),
+                ..Reply::text(200, "ok\n")
+            },
             Err(_) => Reply::text(503, "the event loop does not respond\n"),
         },
         _ => index(),
@@ -111,6 +121,7 @@ fn metrics(request: &Request, scrapes: &Scrapes, stream: &Arc<TcpStream>) -> Rep
         Ok(permit) => Reply {
             status: 200,
             content_type: EXPOSITION,
+            header: None,
             body: Body::Scrape(permit),
         },
         Err(_) => Reply::text(503, "the event loop does not respond\n"),
@@ -128,6 +139,7 @@ fn index() -> Reply {
     Reply {
         status: 200,
         content_type: HTML,
+        header: None,
         body: Body::Text(text.into()),
     }
 }

@@ -177,7 +177,7 @@ impl<R> CleanJson<R> {
         let is_low = |unit| matches!(unit, Some(0xdc00..0xe000));
         let is_high = |unit| matches!(unit, Some(0xd800..0xdc00));
         match self.held.len() {
-            2 => self.ready.extend(&self.held),
+            2 if self.held[1] != b'u' => self.ready.extend(&self.held),
             6 if !is_low(self.unit(0)) && !is_high(self.unit(0)) => self.ready.extend(&self.held),
             6 => self.ready.extend(b"\\ufffd"),
             12 if is_low(self.unit(6)) => self.ready.extend(&self.held),

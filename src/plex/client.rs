@@ -1,8 +1,8 @@
-//! HTTP to Plex: one request, one decoded answer, every limit kept.
+//! HTTP to Plex: one request, one decoded response, every limit kept.
 
 use std::{
     io::{self, BufReader, Read},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use serde::de::DeserializeOwned;
@@ -24,6 +24,7 @@ use crate::{
     net::{DialError, Dialer, is_timeout},
     secret::Secret,
     server_url::ServerUrl,
+    token::Token,
 };
 
 /// How long a request may take, from name resolution to the last byte.
@@ -49,22 +50,23 @@ pub fn common_headers(token: &Secret) -> [(&'static str, &str); 4] {
 pub struct Client {
     agent: Agent,
     server: ServerUrl,
-    token: Secret,
+    token: Token,
 }
 
-/// What came of a fetch.
+/// The result of a fetch.
 #[derive(Debug)]
 pub struct Outcome {
-    /// Requests that were sent: 2 when a kept connection turned out to be closed.
+    /// Requests that were sent: more than one when an idle connection turned out to be closed, or
+    /// when Plex refused a token that has been replaced.
     pub requests: u8,
-    /// The answer, or why there is none.
+    /// The response, or why there is none.
     pub result: Result<PlexResponse, PlexError>,
 }
 
 impl Client {
     /// A client for the server that `dialer` reaches.
     #[must_use]
-    pub fn new(dialer: Dialer, token: Secret) -> Self {
+    pub fn new(dialer: Dialer, token: Token) -> Self {
         let server = dialer.server().clone();
         let config = Config::builder()
             .timeout_global(Some(REQUEST_TIMEOUT))
@@ -92,14 +94,29 @@ impl Client {
         }
     }
 
-    /// Sends one request and decodes the answer.
+    /// Sends one request and decodes the response.
     #[must_use]
     pub fn fetch(&self, fetch: &PlexRequest) -> Outcome {
-        let (requests, sent) = match self.send(fetch) {
+        let token = self.token.current();
+        let mut outcome = self.fetch_with(fetch, &token);
+        if matches!(outcome.result, Err(PlexError::Unauthorized))
+            && self.token.refused(&token, Instant::now())
+        {
+            let again = self.fetch_with(fetch, &self.token.current());
+            outcome = Outcome {
+                requests: outcome.requests + again.requests,
+                result: again.result,
+            };
+        }
+        outcome
+    }
+
+    fn fetch_with(&self, fetch: &PlexRequest, token: &Secret) -> Outcome {
+        let (requests, sent) = match self.send(fetch, token) {
             // Plex closes idle connections whenever it likes, and the request may already be on
             // its way. All our requests are GETs, so one more try on a fresh connection is safe.
             // (A failure to dial is not an `Io`: it comes through our connector.)
-            Err(ureq::Error::Io(error)) if !is_timeout(&error) => (2, self.send(fetch)),
+            Err(ureq::Error::Io(error)) if !is_timeout(&error) => (2, self.send(fetch, token)),
             first => (1, first),
         };
         let result = sent
@@ -108,9 +125,9 @@ impl Client {
         Outcome { requests, result }
     }
 
-    fn send(&self, fetch: &PlexRequest) -> Result<Response<Body>, ureq::Error> {
+    fn send(&self, fetch: &PlexRequest, token: &Secret) -> Result<Response<Body>, ureq::Error> {
         let mut request = self.agent.get(self.server.http(&fetch.path()));
-        for (name, value) in common_headers(&self.token) {
+        for (name, value) in common_headers(token) {
             request = request.header(name, value);
         }
         for (name, value) in fetch.headers() {
@@ -120,30 +137,27 @@ impl Client {
     }
 }
 
-/// Looks at status and content type, and only then decodes.
+/// Checks status and content type, and only then decodes.
 fn read(fetch: &PlexRequest, mut response: Response<Body>) -> Result<PlexResponse, PlexError> {
     if let Some(error) = PlexError::from_status(response.status().as_u16()) {
         return Err(error);
     }
     refuse_markup(&response)?;
-    // Some servers tell the size of a section only here.
+    // Some servers send the size of a section only here.
     let total = response.headers().get("X-Plex-Container-Total-Size");
     let total = total.and_then(|total| Some(total.to_str().ok()?.to_owned()));
-    let body = Capped {
-        inner: response.body_mut().as_reader(),
-        left: MAX_BODY,
-    };
-    let mut decoded = decode(fetch, body)?;
+    let body = response.body_mut().with_config().limit(MAX_BODY);
+    let mut decoded = decode(fetch, body.reader())?;
     if let (PlexResponse::Items(items), Some(total)) = (&mut decoded, total) {
         items.total_size.or_set(&total);
     }
     Ok(decoded)
 }
 
-/// Decodes the body of an answer to `fetch`.
+/// Decodes the body of a response to `fetch`.
 ///
 /// # Errors
-/// [`PlexError::Decode`] when it is not JSON or not Plex's, and what a broken connection caused.
+/// [`PlexError::Decode`] when it is not JSON or not Plex's; the error of the connection.
 pub fn decode(fetch: &PlexRequest, body: impl Read) -> Result<PlexResponse, PlexError> {
     Ok(match fetch {
         PlexRequest::Server => PlexResponse::Server(container(body)?),
@@ -166,22 +180,43 @@ fn container<T: DeserializeOwned>(body: impl Read) -> Result<T, PlexError> {
         if error.is_io() {
             request_error(io::Error::from(error).into())
         } else {
-            PlexError::Decode(format!(
-                "the answer is not Plex's JSON ({error}): is PLEX_SERVER the address of Plex itself?"
-            ))
+            PlexError::Decode(Box::new(NotPlexJson(error)))
         }
     })
 }
 
-/// Plex answers errors in HTML whatever one accepts, and so do the login pages of proxies.
+/// The body is not JSON, or not what Plex sends there.
+#[derive(Debug)]
+struct NotPlexJson(serde_json::Error);
+
+impl std::fmt::Display for NotPlexJson {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(
+            formatter,
+            "the response is not Plex's JSON ({}): is PLEX_SERVER the address of Plex itself?",
+            self.0
+        )
+    }
+}
+
+impl std::error::Error for NotPlexJson {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        Some(&self.0)
+    }
+}
+
+/// Plex sends errors in HTML whatever the request accepts, and so do the login pages of proxies.
 fn refuse_markup(response: &Response<Body>) -> Result<(), PlexError> {
     match response.body().mime_type() {
         Some(mime) if !mime.to_ascii_lowercase().contains("json") => {
-            Err(PlexError::Decode(format!(
-                "the answer is `{}` and not JSON: is PLEX_SERVER the address of Plex itself, and \
-                 not of a login page or another program?",
-                mime.chars().take(40).collect::<String>().escape_debug()
-            )))
+            let mime: String = mime.chars().take(40).collect();
+            Err(PlexError::Decode(
+                format!(
+                    "the response is `{mime}` and not JSON: is PLEX_SERVER the address of Plex \
+                     itself, and not of a login page or another program?"
+                )
+                .into(),
+            ))
         }
         _ => Ok(()),
     }
@@ -191,62 +226,45 @@ fn request_error(error: ureq::Error) -> PlexError {
     match error {
         ureq::Error::Other(inner) => match inner.downcast::<DialError>() {
             Ok(error) => (*error).into(),
-            Err(inner) => PlexError::Connect(inner.to_string()),
+            Err(inner) => PlexError::Connect(inner),
         },
         ureq::Error::Timeout(Timeout::Resolve) => PlexError::Connect(
-            "the name in PLEX_SERVER was not resolved in time: check the DNS server".to_owned(),
+            "the name in PLEX_SERVER was not resolved in time: check the DNS server".into(),
         ),
         ureq::Error::Timeout(_) => PlexError::Timeout,
-        ureq::Error::Io(error)
-            if error
-                .get_ref()
-                .is_some_and(<dyn std::error::Error + Send + Sync>::is::<BodyTooLarge>) =>
-        {
-            PlexError::TooLarge
-        }
-        ureq::Error::Io(error) => PlexError::ConnectionLost(format!(
-            "the connection broke ({error}): Plex may be restarting; if it always happens, the port may want \
-             https:// in PLEX_SERVER"
-        )),
+        ureq::Error::Io(error) => PlexError::ConnectionLost(Box::new(ConnectionLost(error))),
         // Not the error's own text: it may quote what was sent or received.
         ureq::Error::Protocol(_) | ureq::Error::Http(_) => PlexError::Decode(
-            "the answer is not HTTP: if this port speaks TLS, begin PLEX_SERVER with https://"
-                .to_owned(),
+            "the response is not HTTP: if this port speaks TLS, begin PLEX_SERVER with https://"
+                .into(),
         ),
         ureq::Error::Decompress(..) => {
-            PlexError::Decode("the answer's compression is broken".to_owned())
+            PlexError::Decode("the response's compression is damaged".into())
         }
         ureq::Error::LargeResponseHeader(..) | ureq::Error::BodyExceedsLimit(_) => {
             PlexError::TooLarge
         }
-        other => PlexError::Connect(other.to_string()),
+        other => PlexError::Connect(other.into()),
     }
 }
 
-/// Fails once more than `left` bytes were read, whatever the length header claimed.
-struct Capped<R> {
-    inner: R,
-    left: u64,
-}
-
+/// The connection was lost before the response was complete.
 #[derive(Debug)]
-struct BodyTooLarge;
+struct ConnectionLost(io::Error);
 
-impl std::fmt::Display for BodyTooLarge {
+impl std::fmt::Display for ConnectionLost {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        formatter.write_str("body too large")
+        write!(
+            formatter,
+            "the connection was lost ({}): Plex may be restarting; if it always happens, the port \
+             may want https:// in PLEX_SERVER",
+            self.0
+        )
     }
 }
 
-impl std::error::Error for BodyTooLarge {}
-
-impl<R: Read> Read for Capped<R> {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let read = self.inner.read(buffer)?;
-        self.left = self
-            .left
-            .checked_sub(read as u64)
-            .ok_or_else(|| io::Error::other(BodyTooLarge))?;
-        Ok(read)
+impl std::error::Error for ConnectionLost {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        Some(&self.0)
     }
 }

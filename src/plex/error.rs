@@ -1,20 +1,23 @@
 //! Why a request to Plex failed, and what the user can do about it.
 
-use std::fmt;
+use std::{error::Error, fmt};
 
 use crate::net::DialError;
 
-/// A failed request. `Display` says what is wrong and the mend; no variant holds the token.
+/// What an error was caused by; a text where there is no error of another kind behind it.
+pub type Cause = Box<dyn Error + Send + Sync>;
+
+/// A failed request. `Display` says what failed and the fix; no variant holds the token.
 #[derive(Debug)]
 pub enum PlexError {
     /// No connection: name not resolved, or refused.
-    Connect(String),
-    /// The connection was reset or closed before the answer was whole.
-    ConnectionLost(String),
-    /// The answer was not whole within the time limit.
+    Connect(Cause),
+    /// The connection was reset or closed before the response was complete.
+    ConnectionLost(Cause),
+    /// The response was not complete within the time limit.
     Timeout,
-    /// The TLS handshake failed; the text holds the mend.
-    Tls(String),
+    /// The TLS handshake failed.
+    Tls(Cause),
     /// 401: the token is wrong, revoked, or (older servers) not the administrator's.
     Unauthorized,
     /// 403: the token is not the administrator's.
@@ -24,10 +27,10 @@ pub enum PlexError {
     /// Any other status that is not 2xx, redirects included: they are never followed, because the
     /// token would go along.
     Status(u16),
-    /// The answer is larger than any that Plex sends.
+    /// The response is larger than any that Plex sends.
     TooLarge,
-    /// The answer is not what Plex sends: not HTTP, not JSON, or not a `MediaContainer`.
-    Decode(String),
+    /// The response is not what Plex sends: not HTTP, not JSON, or not a `MediaContainer`.
+    Decode(Cause),
 }
 
 impl PlexError {
@@ -44,13 +47,12 @@ impl PlexError {
         "decode",
     ];
 
-    /// The error for an answer that is a `MediaContainer`, but says of no server that it is its own:
-    /// any JSON could be an empty one, and Plex always says who it is.
+    /// The error for a `MediaContainer` that names no server: any JSON could be an empty one, and Plex
+    /// always says who it is.
     #[must_use]
     pub fn not_plex() -> Self {
         Self::Decode(
-            "the answer names no Plex server: is PLEX_SERVER the address of Plex itself?"
-                .to_owned(),
+            "the response names no Plex server: is PLEX_SERVER the address of Plex itself?".into(),
         )
     }
 
@@ -94,12 +96,8 @@ impl From<DialError> for PlexError {
     fn from(error: DialError) -> Self {
         match error {
             DialError::Timeout => Self::Timeout,
-            DialError::Tls(text) => Self::Tls(text),
-            DialError::Resolve(text) => Self::Connect(text),
-            DialError::Connect(error) => Self::Connect(format!(
-                "cannot connect ({error}): is Plex running, and are host and port in PLEX_SERVER \
-                 right (Plex listens on 32400)?"
-            )),
+            DialError::Tls { .. } | DialError::TlsConnectionLost(_) => Self::Tls(error.into()),
+            DialError::Resolve { .. } | DialError::Connect(_) => Self::Connect(error.into()),
         }
     }
 }
@@ -107,12 +105,12 @@ impl From<DialError> for PlexError {
 impl fmt::Display for PlexError {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Connect(text)
-            | Self::ConnectionLost(text)
-            | Self::Tls(text)
-            | Self::Decode(text) => formatter.write_str(text),
+            Self::Connect(cause)
+            | Self::ConnectionLost(cause)
+            | Self::Tls(cause)
+            | Self::Decode(cause) => cause.fmt(formatter),
             Self::Timeout => formatter.write_str(
-                "no answer within the time limit: Plex is busy or hangs, or a firewall drops \
+                "no response within the time limit: Plex is busy or hangs, or a firewall drops \
                  the packets",
             ),
             Self::Unauthorized => formatter.write_str(
@@ -127,17 +125,34 @@ impl fmt::Display for PlexError {
                 "not found (404): is PLEX_SERVER the address of Plex itself, with the base path \
                  of the reverse proxy if there is one?",
             ),
-            Self::Status(503) => formatter
-                .write_str("Plex is starting or under maintenance (503): it will be asked again"),
+            Self::Status(503) => {
+                formatter.write_str("Plex is starting or under maintenance (503): retrying")
+            }
             Self::Status(status @ 300..=399) => write!(
                 formatter,
                 "the server redirects ({status}), and redirects are not followed because the \
                  token would go along: set PLEX_SERVER to the final address"
             ),
-            Self::Status(status) => write!(formatter, "the server answers with status {status}"),
-            Self::TooLarge => formatter.write_str("the answer exceeds the size limit"),
+            Self::Status(status) => write!(formatter, "the server responds with status {status}"),
+            Self::TooLarge => formatter.write_str("the response exceeds the size limit"),
         }
     }
 }
 
-impl std::error::Error for PlexError {}
+impl Error for PlexError {
+    /// `Display` shows the cause itself, so the chain goes on behind it.
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        match self {
+            Self::Connect(cause)
+            | Self::ConnectionLost(cause)
+            | Self::Tls(cause)
+            | Self::Decode(cause) => cause.source(),
+            Self::Timeout
+            | Self::Unauthorized
+            | Self::Forbidden
+            | Self::NotFound
+            | Self::Status(_)
+            | Self::TooLarge => None,
+        }
+    }
+}

@@ -1,6 +1,6 @@
-//! Plex Media Server on the wire: what is asked, how it is asked, and how answers are decoded.
+//! Plex Media Server on the wire: requests, responses, notifications, and how they are decoded.
 //!
-//! Nothing in here knows metrics or keeps state.
+//! Nothing in here knows metrics or holds state.
 
 mod clean_json;
 pub mod client;

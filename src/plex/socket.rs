@@ -1,4 +1,4 @@
-//! The notification WebSocket: upgrade, frames, pings, and the end of it.
+//! The notification WebSocket: upgrade, frames, pings, and the detection of a dead connection.
 
 use std::{
     io,
@@ -24,33 +24,33 @@ use crate::{
     secret::Secret,
 };
 
-/// The largest message that is taken; Plex's are a few kilobytes.
+/// The largest message that is accepted; Plex's are a few kilobytes.
 const MAX_MESSAGE: usize = 1_000_000;
-/// After so much silence Plex is pinged. A server with nothing to say stays silent for hours.
+/// After this long without a frame Plex is pinged. A server with nothing to send is silent for hours.
 pub const PING_AFTER: Duration = Duration::from_secs(15);
-/// A ping repeats after so long without an answer.
+/// A ping without a response is repeated after this.
 const PING_AGAIN: Duration = Duration::from_secs(10);
-/// After so much silence, pings unanswered, the connection is dead. With the time until somebody looks
-/// (`notify::WAIT`) that stays below 45 s.
+/// After this long without a frame, pings included, the connection is dead. Together with
+/// `notify::WAIT`, after which it is noticed, that stays below 45 s.
 pub const DEAD_AFTER: Duration = Duration::from_secs(38);
 
 /// An open notification socket.
 #[derive(Debug)]
 pub struct Socket {
     inner: WebSocket<Stream>,
-    /// When anything at all last came in: every frame counts as life.
+    /// When a frame of any kind was last received.
     last_received: Instant,
     pinged: Option<Instant>,
 }
 
-/// What waiting on the socket brought.
+/// The result of waiting for a frame.
 #[derive(Debug)]
 pub enum Received {
     /// The text of a frame.
     Text(String),
     /// A frame that is not UTF-8 text.
     Undecodable,
-    /// The answer to a ping.
+    /// The response to a ping.
     Pong,
     /// A ping, or nothing until the limit.
     Nothing,
@@ -68,7 +68,7 @@ impl Socket {
             .websocket(Endpoint::Notifications.template());
         let mut request = url
             .into_client_request()
-            .map_err(|error| PlexError::Connect(format!("PLEX_SERVER: {error}")))?;
+            .map_err(|error| PlexError::Connect(error.into()))?;
         for (name, value) in common_headers(token) {
             // Secret is visible ASCII and the rest are constants: both always fit.
             let (Ok(name), Ok(mut value)) = (
@@ -124,7 +124,7 @@ impl Socket {
                 self.last_received = Instant::now();
                 Ok(Received::Undecodable)
             }
-            // The time ran out, perhaps amid a frame: what was read of it is kept.
+            // The limit passed, perhaps within a frame: what was read of it is kept.
             Err(Error::Io(error)) if is_timeout(&error) => Ok(Received::Nothing),
             Err(error) => Err(frame_error(error)),
         }
@@ -161,7 +161,7 @@ impl Socket {
             .map_err(frame_error)
     }
 
-    /// Says goodbye, as well as that goes without waiting for an answer.
+    /// Sends a close frame without waiting for the response, and closes the connection.
     pub fn close(mut self) {
         self.inner
             .get_mut()
@@ -173,7 +173,7 @@ impl Socket {
 }
 
 fn closed() -> PlexError {
-    PlexError::ConnectionLost("Plex closed the connection (it does so when it restarts)".to_owned())
+    PlexError::ConnectionLost("Plex closed the connection (it does so when it restarts)".into())
 }
 
 fn upgrade_error(error: Error) -> PlexError {
@@ -184,22 +184,29 @@ fn upgrade_error(error: Error) -> PlexError {
                 Some(PlexError::Unauthorized) => PlexError::Unauthorized,
                 Some(PlexError::Forbidden) => PlexError::Forbidden,
                 Some(PlexError::Status(status @ (300..=399 | 503))) => PlexError::Status(status),
-                _ => PlexError::Decode(format!(
-                    "the server answers the WebSocket upgrade with status {status}: a reverse \
-                     proxy in front of Plex must pass the Upgrade and Connection headers on"
-                )),
+                _ => PlexError::Decode(
+                    format!(
+                        "the server responds to the WebSocket upgrade with status {status}: a \
+                         reverse proxy in front of Plex must pass on the Upgrade and Connection \
+                         headers"
+                    )
+                    .into(),
+                ),
             }
         }
         Error::Protocol(ProtocolError::HttparseError(_) | ProtocolError::WrongHttpVersion) => {
             PlexError::Decode(
-                "the answer is not HTTP: if this port speaks TLS, begin PLEX_SERVER with https://"
-                    .to_owned(),
+                "the response is not HTTP: if this port speaks TLS, begin PLEX_SERVER with https://"
+                    .into(),
             )
         }
-        Error::Protocol(error) => PlexError::Decode(format!(
-            "the WebSocket upgrade failed ({error}): a reverse proxy in front of Plex must pass \
-             the Upgrade and Connection headers on"
-        )),
+        Error::Protocol(error) => PlexError::Decode(
+            format!(
+                "the WebSocket upgrade failed ({error}): a reverse proxy in front of Plex must \
+                 pass on the Upgrade and Connection headers"
+            )
+            .into(),
+        ),
         other => frame_error(other),
     }
 }
@@ -207,16 +214,12 @@ fn upgrade_error(error: Error) -> PlexError {
 fn frame_error(error: Error) -> PlexError {
     match error {
         Error::Io(error) if is_timeout(&error) => PlexError::Timeout,
-        Error::Io(error) => broken(&error),
+        Error::Io(error) => PlexError::ConnectionLost(error.into()),
         Error::ConnectionClosed | Error::AlreadyClosed => closed(),
         Error::Protocol(ProtocolError::ResetWithoutClosingHandshake) => {
-            broken(&io::ErrorKind::ConnectionReset.into())
+            PlexError::ConnectionLost(io::Error::from(io::ErrorKind::ConnectionReset).into())
         }
         Error::Capacity(CapacityError::MessageTooLong { .. }) => PlexError::TooLarge,
-        other => PlexError::Decode(format!("WebSocket: {other}")),
+        other => PlexError::Decode(other.into()),
     }
-}
-
-fn broken(error: &io::Error) -> PlexError {
-    PlexError::ConnectionLost(format!("the connection broke ({error})"))
 }

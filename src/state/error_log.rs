@@ -8,7 +8,7 @@ use log::Level;
 
 use super::actions::Effects;
 use crate::{
-    logging::Sanitized,
+    output::Sanitized,
     plex::{
         error::PlexError,
         request::{Endpoint, Id},

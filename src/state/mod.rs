@@ -139,6 +139,8 @@ pub struct State {
     pub exporter: Exporter,
     dropped_entries: u64,
     /// What was dropped when limits were last looked at, so that each is logged once.
+    /// Log lines that nobody read; they are dropped outside of the state.
+    pub dropped_log_lines: u64,
     dropped_logged: [bool; DROPPED_KINDS.len()],
     schedule: Schedule,
     budget: RequestBudget,
@@ -173,6 +175,7 @@ impl State {
             activities: Activities::default(),
             exporter: Exporter::default(),
             dropped_entries: 0,
+            dropped_log_lines: 0,
             dropped_logged: [false; DROPPED_KINDS.len()],
             schedule: Schedule::starting(now),
             budget: RequestBudget::new(now),
@@ -204,8 +207,7 @@ impl State {
             .map(|()| (self.sent_bytes.lan, self.sent_bytes.wan))
     }
 
-    /// What went beyond a limit, in the order of [`DROPPED_KINDS`]. Log lines are dropped outside
-    /// of the state.
+    /// What went beyond a limit, in the order of [`DROPPED_KINDS`].
     #[must_use]
     pub fn dropped(&self) -> [u64; DROPPED_KINDS.len()] {
         [
@@ -215,7 +217,7 @@ impl State {
             self.dropped_entries + self.sent_bytes.dropped,
             self.sessions.dropped_plays,
             self.sessions.lasting.dropped(),
-            0,
+            self.dropped_log_lines,
         ]
     }
 
@@ -278,7 +280,8 @@ impl State {
             .zip(dropped)
             .zip(&mut self.dropped_logged)
         {
-            if count > 0 && !std::mem::replace(logged, true) {
+            // Of dropped log lines the log itself says more.
+            if count > 0 && *kind != "log" && !std::mem::replace(logged, true) {
                 effects.log(
                     Level::Warn,
                     format!(

@@ -17,7 +17,7 @@ use super::{
 use crate::{
     clock::Timestamp,
     event::Completed,
-    logging::Sanitized,
+    output::Sanitized,
     plex::{
         error::PlexError,
         lenient::Text,

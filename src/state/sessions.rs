@@ -29,7 +29,7 @@ use super::{
 };
 use crate::{
     config::HiddenLabels,
-    logging::Sanitized,
+    output::Sanitized,
     plex::{
         notification::{Playing, TranscodeEvent},
         request::Id,

@@ -50,7 +50,7 @@ fn an_unknown_argument_gets_the_usage_and_status_2() {
 }
 
 #[test]
-fn all_mistakes_in_the_environment_are_told_at_once_with_status_2() {
+fn all_errors_in_the_environment_are_reported_at_once_with_status_2() {
     let (status, out, err) = Setup::new("plex.example/web")
         .env("PLEX_TOKEN", "tok en")
         .env("LISTEN_ADDRESS", "nine")
