@@ -120,7 +120,8 @@ fn no_query_uses_a_metric_that_does_not_exist() {
     let alerts = printed("alerts");
     let expressions = expressions(&dashboard);
     let rules = alerts.lines().filter(|line| {
-        !line.contains("description:") && !line.contains("summary:") && !line.starts_with('#')
+        let text = ["description:", "summary:", "- record:"];
+        !text.iter().any(|text| line.contains(text)) && !line.starts_with('#')
     });
     for expression in expressions
         .iter()
@@ -228,10 +229,13 @@ fn promtool_sees_every_alert_fire_and_stay_silent() {
     let folder = own_path("alerts");
     fs::create_dir(&folder).unwrap();
     fs::write(folder.join("alerts.yml"), printed("alerts")).unwrap();
-    let cases = include_str!("alerts.test.yml");
-    fs::write(folder.join("alerts.test.yml"), cases).unwrap();
+    let minutes = include_str!("alerts.test.yml");
+    let days = include_str!("alerts-days.test.yml");
+    fs::write(folder.join("alerts.test.yml"), minutes).unwrap();
+    fs::write(folder.join("alerts-days.test.yml"), days).unwrap();
+    let cases = minutes.to_owned() + days;
     let output = Command::new("promtool")
-        .args(["test", "rules", "alerts.test.yml"])
+        .args(["test", "rules", "alerts.test.yml", "alerts-days.test.yml"])
         .current_dir(&folder)
         .output()
         .unwrap();
@@ -252,6 +256,12 @@ fn promtool_sees_every_alert_fire_and_stay_silent() {
                 "alertname: {rule}\n        eval_time: 30m\n        exp_alerts"
             ));
         assert!(silent && fires, "{rule}: silent {silent}, fires {fires}");
+    }
+    for record in printed("alerts")
+        .lines()
+        .filter_map(|line| line.trim().strip_prefix("- record: ").map(str::to_owned))
+    {
+        assert!(days.contains(&format!("- expr: {record}\n")), "{record}");
     }
     fs::remove_dir_all(folder).unwrap();
 }
@@ -402,11 +412,15 @@ fn promtool_and_prometheus_find_data_for_every_panel_and_rule() {
     assert!(firing.is_empty(), "{firing:?}");
     let bytes = request(prometheus.address, b"GET /api/v1/rules HTTP/1.0\r\n\r\n").unwrap();
     let rules: Value = serde_json::from_slice(&Answer::parse(&bytes).body).unwrap();
-    let rules = rules["data"]["groups"][0]["rules"]
+    let rules: Vec<&Value> = rules["data"]["groups"]
         .as_array()
         .unwrap()
-        .clone();
-    assert_eq!(rules.len(), printed("alerts").matches("- alert:").count());
+        .iter()
+        .flat_map(|group| group["rules"].as_array().unwrap())
+        .collect();
+    let alerts = printed("alerts");
+    let count = alerts.matches("- alert:").count() + alerts.matches("- record:").count();
+    assert_eq!(rules.len(), count);
     assert!(rules.iter().all(|rule| rule["health"] == "ok"), "{rules:?}");
     assert!(binary().exists());
 }
