@@ -1,5 +1,6 @@
 //! An evening in a household with a Plex server, played over and over: a few films, an episode
-//! binge, music; transcodes with hardware and without; pauses, and people who stop.
+//! binge, music, live television; transcodes with hardware and without; a phone that buffers, a
+//! library scan, pauses, and people who stop. At its height every metric has a series.
 
 use std::time::Duration;
 
@@ -16,7 +17,7 @@ use super::{
 const REPORT: u64 = 10;
 /// The transcoder reports this often.
 const TRANSCODE_REPORT: u64 = 5;
-/// After so many seconds the evening begins anew.
+/// After this many seconds the evening begins anew.
 pub const LENGTH: u64 = 120;
 
 /// What happens in one second of it.
@@ -26,52 +27,102 @@ const SCENES: &[Scene] = &[
     (0, |evening| {
         let film = with(
             movie(1, 101, "Alien"),
-            json!({"Media": [{"id": "307448", "bitrate": 24_000,
+            json!({"Media": [{"id": "307448", "bitrate": 24_000, "container": "mkv",
             "videoResolution": "4k", "selected": true, "Part": [{"decision": "directplay", "selected": true}]}],
-            "Session": {"bandwidth": 31_000}, "User": {"title": "alice"}}),
+            "Session": {"bandwidth": 31_000}}),
         );
         evening.begin(1, film);
     }),
+    (1, |evening| evening.begin(7, live_tv())),
     (2, |evening| evening.next_episode()),
     (4, |evening| evening.next_track()),
-    (9, |evening| {
-        // No hardware for this one, and far ahead of its client.
-        let software = json!({"transcodeHwRequested": true, "transcodeHwDecoding": "(absent)",
-            "transcodeHwEncoding": "(absent)", "transcodeHwFullPipeline": false, "throttled": true, "speed": 0,
-            "subtitleDecision": "burn"});
-        let film = with(
-            payloads::transcoded(movie(4, 104, "Heat"), "dave4"),
-            json!({"TranscodeSession": software,
-            "User": {"id": "4001", "title": "dave"}, "Player": {"device": "Chromecast", "product": "Plex for Chromecast"},
-            "Session": {"bandwidth": 4_200}}),
-        );
-        evening.begin(4, film);
+    (9, |evening| evening.begin(4, burnt_in())),
+    (12, |evening| {
+        evening.begin(6, phone());
+        evening.set_state(6, "buffering");
     }),
+    (15, |evening| evening.set_state(6, "playing")),
     (18, |evening| evening.set_state(1, "paused")),
+    (24, |evening| evening.scan("started")),
     (27, |evening| evening.set_state(1, "playing")),
     (34, |evening| evening.next_track()),
+    (38, |evening| evening.set_state(6, "buffering")),
     (40, |evening| evening.next_episode()),
-    (48, |evening| evening.end(4)),
-    (52, |evening| {
-        let copy = json!({"TranscodeSession": with(transcode("erin5"), json!({"videoDecision": "copy",
-            "audioDecision": "copy", "sourceVideoCodec": "h264", "sourceAudioCodec": "aac", "container": "mkv",
-            "protocol": "hls"})), "User": {"id": "5001", "title": "erin"},
-            "Player": {"device": "iPad", "product": "Plex for iOS", "local": false},
-            "Session": {"bandwidth": 6_000, "location": "wan"},
-            "Media": [{"id": "307448", "bitrate": 5_000, "videoResolution": "1080", "selected": true,
-                "Part": [{"selected": true, "decision": "copy"}]}]});
-        evening.begin(5, with(movie(5, 105, "Paddington 2"), copy));
-    }),
-    (60, |evening| evening.scan("started")),
-    (66, |evening| evening.scan("ended")),
+    (41, |evening| evening.set_state(6, "playing")),
+    (52, |evening| evening.begin(5, remuxed())),
+    (56, |evening| evening.set_state(6, "buffering")),
+    (61, |evening| evening.set_state(6, "playing")),
     (64, |evening| evening.next_track()),
     (78, |evening| evening.next_episode()),
+    (84, |evening| evening.end(4)),
     (94, |evening| evening.next_track()),
+    (98, |evening| evening.scan("ended")),
     (100, |evening| evening.end(5)),
+    (106, |evening| evening.end(6)),
     (110, |evening| evening.end(1)),
     (112, |evening| evening.end(2)),
     (114, |evening| evening.end_track()),
+    (116, |evening| evening.end(7)),
 ];
+
+/// A film in HDR with subtitles that are pictures, for a television abroad behind the relay: Plex
+/// burns them in without hardware, and is far ahead of its client.
+fn burnt_in() -> Value {
+    let software = json!({"transcodeHwRequested": true, "transcodeHwDecoding": "(absent)",
+        "transcodeHwEncoding": "(absent)", "transcodeHwFullPipeline": false, "throttled": true, "speed": 0,
+        "subtitleDecision": "burn", "sourceAudioCodec": "truehd"});
+    with(
+        payloads::transcoded(movie(4, 104, "Heat"), "dave4"),
+        json!({"TranscodeSession": software, "User": {"id": "4001", "title": "dave"},
+        "Player": {"device": "Chromecast", "product": "Plex for Chromecast", "title": "Hotel room",
+            "local": false, "relayed": true, "machineIdentifier": "dave"},
+        "Session": {"bandwidth": 4_200, "location": "wan"}}),
+    )
+}
+
+/// Video and audio as they are, in another container.
+fn remuxed() -> Value {
+    let copy = with(
+        transcode("erin5"),
+        json!({"videoDecision": "copy", "audioDecision": "copy", "sourceVideoCodec": "h264",
+        "sourceAudioCodec": "aac", "container": "mp4", "protocol": "hls", "transcodeHwDecoding": "(absent)",
+        "transcodeHwEncoding": "(absent)", "transcodeHwFullPipeline": false}),
+    );
+    with(
+        movie(5, 105, "Paddington 2"),
+        json!({"TranscodeSession": copy, "User": {"id": "5001", "title": "erin"},
+        "Player": {"device": "iPad", "product": "Plex for iOS", "title": "Erin's iPad", "local": false},
+        "Session": {"bandwidth": 6_000, "location": "wan"},
+        "Media": [{"id": "307448", "bitrate": 5_000, "videoResolution": "1080", "container": "mp4", "selected": true,
+            "Part": [{"selected": true, "decision": "copy"}]}]}),
+    )
+}
+
+/// A phone on a train, which buffers again and again.
+fn phone() -> Value {
+    with(
+        payloads::transcoded(movie(6, 106, "Your Name."), "frank6"),
+        json!({"User": {"id": "6001", "title": "frank"}, "Player": {"device": "Pixel 9",
+            "product": "Plex for Android (Mobile)", "title": "Frank's phone", "local": false},
+        "Session": {"bandwidth": 2_000, "location": "wan"},
+        "Media": [{"id": "307448", "bitrate": 1_400, "videoResolution": "480", "container": "mp4", "selected": true,
+            "Part": [{"decision": "transcode", "selected": true}]}]}),
+    )
+}
+
+/// Live television: no library, and a number that leads nowhere.
+fn live_tv() -> Value {
+    with(
+        movie(7, 90_001, "Evening news"),
+        json!({"live": "1", "key": "/livetv/sessions/5f7a", "librarySectionID": "(absent)",
+        "librarySectionTitle": "(absent)", "duration": "(absent)",
+        "User": {"id": "2001", "title": "bob"},
+        "Player": {"device": "Apple TV", "product": "Plex for Apple TV", "title": "Kitchen"},
+        "Session": {"bandwidth": 10_500_000},
+        "Media": [{"id": "1", "container": "mpegts", "videoResolution": "1080", "bitrate": 7_900, "selected": true,
+            "Part": [{"selected": true, "decision": "directplay"}]}]}),
+    )
+}
 
 /// The evening, as far as it has come.
 pub struct Evening<'a> {
@@ -83,22 +134,42 @@ pub struct Evening<'a> {
 
 impl<'a> Evening<'a> {
     pub fn new(plex: &'a FakePlex) -> Self {
-        {
-            let mut world = plex.world();
-            world.libraries[0]["durationTotal"] = json!(2_570_000_000_u64);
-            world.libraries[0]["storageTotal"] = json!(4_100_000_000_000_u64);
-            world.libraries[1]["durationTotal"] = json!(1_780_000_000_u64);
-            world.libraries[1]["storageTotal"] = json!(1_900_000_000_000_u64);
-            world.libraries[2]["durationTotal"] = json!(2_400_000_000_u64);
-            world.libraries[2]["storageTotal"] = json!(310_000_000_000_u64);
-            for (item, section, resolution) in
-                [(104, 1, "1080"), (105, 1, "1080"), (501, 2, "1080")]
-            {
-                world
-                    .metadata
-                    .insert(item, metadata(item, section, resolution));
-            }
+        let mut world = plex.world();
+        for (library, duration, storage) in [
+            (0, 2_570_000_000_u64, 4_100_000_000_000_u64),
+            (1, 1_780_000_000, 1_900_000_000_000),
+            (2, 2_400_000_000, 310_000_000_000),
+            (3, 0, 96_000_000_000),
+        ] {
+            world.libraries[library]["durationTotal"] = json!(duration);
+            world.libraries[library]["storageTotal"] = json!(storage);
+            world.libraries[library]["scannedAt"] = json!(epoch() - 3_600);
+            let added = epoch() - 86_400 * (library as u64 + 1);
+            world.newest.insert(library as u64 + 1, added);
         }
+        world
+            .counts
+            .extend([((2, 2), 38), ((2, 3), 112), ((3, 8), 214), ((3, 9), 760)]);
+        world.server = with(
+            world.server.clone(),
+            json!({"myPlexMappingState": "mapped", "myPlexSigninState": "ok"}),
+        );
+        world.releases = vec![json!({"version": "1.43.5.11001-1a2b3c4d5", "state": "notify"})];
+        world.accounts.extend(
+            [(4_001, "dave"), (5_001, "erin"), (6_001, "frank")]
+                .map(|(id, name)| json!({"id": id, "name": name})),
+        );
+        world.activities = vec![credits()];
+        let films = [
+            (101, file("mkv", "hevc", "4k", 24_000, ("eac3", 6))),
+            (104, file("mkv", "hevc", "4k", 62_000, ("truehd", 8))),
+            (105, file("mkv", "h264", "1080", 5_000, ("aac", 2))),
+            (106, file("mkv", "hevc", "1080", 9_000, ("eac3", 6))),
+        ];
+        for (item, media) in films {
+            world.metadata.insert(item, described(item, 1, media));
+        }
+        drop(world);
         Self {
             plex,
             second: 0,
@@ -175,17 +246,18 @@ impl<'a> Evening<'a> {
         self.episode += 1;
         let title = format!("Chapter {}", self.episode);
         let item = 500 + self.episode;
+        let media = file("mkv", "hevc", "1080", 6_500, ("eac3", 6));
         self.plex
             .world()
             .metadata
-            .insert(item, metadata(item, 2, "1080"));
+            .insert(item, described(item, 2, media));
         let id = format!("bob{}", self.episode);
         let session = payloads::transcoded(
             payloads::episode(2, item, "The Mandalorian", "Season 1", &title),
             &id,
         );
         self.begin(2, with(session, json!({
-            "Player": {"device": "Fire TV", "product": "Plex for Android (TV)", "local": false, "machineIdentifier": "bob"},
+            "Player": {"device": "Fire TV", "product": "Plex for Android (TV)", "title": "Bedroom", "local": false, "machineIdentifier": "bob"},
             "Session": {"bandwidth": 3_400, "location": "wan"}})));
     }
 
@@ -194,10 +266,18 @@ impl<'a> Evening<'a> {
         self.track += 1;
         let title = ["Bobby Sox", "Dilemma", "One Eyed Bastard", "Saviors"]
             [usize::try_from(self.track).unwrap() % 4];
+        let item = 300 + self.track;
+        let flac = json!({"id": 130_355, "container": "flac", "audioCodec": "flac", "audioChannels": 2,
+            "bitrate": 1_014, "Part": [{"Stream": [{"id": 1, "streamType": 2, "codec": "flac", "channels": 2}]}]});
+        self.plex
+            .world()
+            .metadata
+            .insert(item, described(item, 3, flac));
+        let track = payloads::track(0, item, "Green Day", "Saviors", title);
         // Every track is a session of its own.
         self.begin(
             10 + self.track % 80,
-            payloads::track(0, 300 + self.track, "Green Day", "Saviors", title),
+            with(track, json!({"Player": {"title": "Carol's iPhone"}})),
         );
     }
 
@@ -210,12 +290,15 @@ impl<'a> Evening<'a> {
             "progress": -1, "Context": {"librarySectionID": "1"}});
         {
             let mut world = self.plex.world();
+            world.activities = vec![credits()];
             if event == "started" {
-                world.activities = vec![activity.clone()];
+                world.activities.push(activity.clone());
             } else {
-                world.activities.clear();
                 *world.counts.get_mut(&(1, 0)).unwrap() += 1;
+                world.newest.insert(1, epoch());
+                world.libraries[0]["scannedAt"] = json!(epoch());
             }
+            world.libraries[0]["refreshing"] = json!(event == "started");
         }
         self.plex.push(&frame(
             "activity",
@@ -265,11 +348,12 @@ impl<'a> Evening<'a> {
                     let offset = session["viewOffset"].as_u64().unwrap_or(0);
                     session["viewOffset"] = json!(offset + 1_000);
                     let bytes = session["Media"][0]["bitrate"].as_u64().unwrap_or(0) * 125;
-                    rows.push(bandwidth_row(
-                        now,
-                        key,
-                        session["Session"]["location"] == json!("lan"),
-                        bytes,
+                    let lan = session["Session"]["location"] == json!("lan");
+                    let user = session["User"]["id"].as_str().unwrap_or("1");
+                    let account: u64 = user.parse().unwrap();
+                    rows.push(with(
+                        bandwidth_row(now, key, lan, bytes),
+                        json!({"accountID": account}),
                     ));
                 }
                 if (self.second + key).is_multiple_of(REPORT) {
@@ -288,7 +372,9 @@ impl<'a> Evening<'a> {
             let busy = world
                 .sessions
                 .iter()
-                .filter(|session| session.get("TranscodeSession").is_some())
+                .filter(|session| {
+                    session["TranscodeSession"]["videoDecision"] == json!("transcode")
+                })
                 .count();
             world.server["transcoderActiveVideoSessions"] = json!(busy);
             if self.second.is_multiple_of(5) {
@@ -314,6 +400,33 @@ impl<'a> Evening<'a> {
             ));
         }
     }
+}
+
+/// A version of an item on disk: container, video codec, resolution, kbit/s, audio codec and channels.
+fn file(container: &str, video: &str, resolution: &str, bitrate: u64, audio: (&str, u64)) -> Value {
+    let hdr = json!(if resolution == "4k" {
+        "smpte2084"
+    } else {
+        "bt709"
+    });
+    json!({"id": 307_448, "container": container, "videoCodec": video, "videoResolution": resolution,
+        "bitrate": bitrate, "audioCodec": audio.0, "audioChannels": audio.1, "Part": [{"id": 320_566, "Stream": [
+        {"id": 1, "streamType": 1, "codec": video, "colorTrc": hdr},
+        {"id": 2, "streamType": 2, "codec": audio.0, "channels": audio.1, "selected": true},
+        {"id": 3, "streamType": 3, "codec": "pgs"}]}]})
+}
+
+/// `/library/metadata/{id}` of an item with this one version.
+fn described(item: u64, section: u64, media: Value) -> Value {
+    with(
+        metadata(item, section, ""),
+        json!({"Metadata": [{"Media": [media]}]}),
+    )
+}
+
+/// What Plex does all evening beside playing.
+fn credits() -> Value {
+    json!({"uuid": "credits", "type": "media.generate.credits", "title": "Detecting credits", "progress": 40})
 }
 
 fn ids(session: &Value) -> (u64, u64) {
