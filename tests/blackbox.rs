@@ -11,6 +11,8 @@
 mod abuse;
 #[path = "blackbox/assets.rs"]
 mod assets;
+#[path = "blackbox/cardinality.rs"]
+mod cardinality;
 #[path = "blackbox/check.rs"]
 mod check;
 #[path = "blackbox/cli.rs"]
