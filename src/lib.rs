@@ -87,13 +87,14 @@ pub mod internals {
         http::request_head,
         metrics::{catalogue::CATALOGUE, process::Process},
         plex::{
+            clean_json::CleanJson,
             client::decode as decode_response,
             error::PlexError,
             notification::{KINDS, decode as decode_notification},
             request::{Id, ItemsQuery, PlexRequest, PlexResponse},
         },
         render::render,
-        state::State,
+        state::{State, actions::Actions},
     };
 }
 
