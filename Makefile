@@ -6,7 +6,7 @@ TEST_THREADS ?= 8
 PREFIX ?= /usr/local
 DESTDIR ?=
 
-.PHONY: run demo test test-static lint deny fmt bench static dist install uninstall
+.PHONY: run demo test test-static lint deny fmt bench fuzz fuzz-build static dist install uninstall
 
 run: ## Export the metrics of the Plex in PLEX_SERVER, with the token in PLEX_TOKEN
 	$(CARGO) run --release --quiet
@@ -41,6 +41,26 @@ fmt: ## Format the sources
 
 bench: ## Print what the static binary costs
 	PLEX_EXPORTER_BIN="$(CURDIR)/$$(.ci/static x86_64-unknown-linux-musl)" $(CARGO) bench --quiet --bench budgets
+
+FUZZ_TARGETS ?= state sessions notification clean_json head
+# How long each target is fuzzed, in seconds.
+FUZZ_SECONDS ?= 60
+# Recorded responses to begin with, where there are any.
+FUZZ_SEEDS ?= ../shared/fixtures
+
+fuzz-build: ## Build the fuzz targets, without instrumentation
+	$(CARGO) build --quiet --manifest-path tests/fuzz/Cargo.toml
+
+# The coverage instrumentation is an unstable flag; nothing else needs a nightly compiler. There is
+# no unsafe code here for an address sanitizer to watch.
+fuzz: ## Fuzz each of FUZZ_TARGETS for FUZZ_SECONDS (needs cargo-fuzz)
+	@for target in $(FUZZ_TARGETS); do \
+		mkdir -p tests/fuzz/corpus/$$target; \
+		if [ -d "$(FUZZ_SEEDS)" ]; then seeds="$(FUZZ_SEEDS)"; else seeds=; echo "no seeds in $(FUZZ_SEEDS)"; fi; \
+		RUSTC_BOOTSTRAP=1 $(CARGO) fuzz run --fuzz-dir tests/fuzz --sanitizer none $$target \
+			tests/fuzz/corpus/$$target $$seeds \
+			-- -max_total_time=$(FUZZ_SECONDS) -timeout=20 -max_len=8192 -print_final_stats=1 || exit 1; \
+	done
 
 STATIC_TARGETS ?= x86_64-unknown-linux-musl
 

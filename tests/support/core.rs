@@ -1,6 +1,8 @@
 //! The pure core, driven as the event loop drives it: after every event the state does whatever is
 //! due, and what it wants done next lies in the future.
 
+#![allow(dead_code, reason = "each of the programs uses its own part of this")]
+
 use std::time::{Duration, Instant};
 
 use plex_exporter::{

@@ -18,7 +18,9 @@ pub struct PageWatch {
 /// A sample's name with its labels, and its value.
 fn split(line: &str) -> (&str, f64) {
     let (series, value) = line.rsplit_once(' ').expect("a value");
-    let value: f64 = value.parse().unwrap_or_else(|_| panic!("no number: {line}"));
+    let value: f64 = value
+        .parse()
+        .unwrap_or_else(|_| panic!("no number: {line}"));
     (series, value)
 }
 
@@ -35,9 +37,11 @@ impl PageWatch {
         for line in page.lines() {
             if let Some(family) = line.strip_prefix("# TYPE ") {
                 counter = family.ends_with(" counter") || family.ends_with(" histogram");
-                of_plays = PLAY_COUNTERS
-                    .iter()
-                    .any(|name| family.strip_prefix(name).is_some_and(|rest| rest.starts_with(' ')));
+                of_plays = PLAY_COUNTERS.iter().any(|name| {
+                    family
+                        .strip_prefix(name)
+                        .is_some_and(|rest| rest.starts_with(' '))
+                });
                 continue;
             }
             if line.starts_with('#') {
@@ -45,13 +49,20 @@ impl PageWatch {
             }
             let (series, value) = split(line);
             assert!(value.is_finite(), "not finite: {line}");
-            assert!(seen.insert(series), "two samples with the same labels: {series}");
+            assert!(
+                seen.insert(series),
+                "two samples with the same labels: {series}"
+            );
             if !counter {
                 continue;
             }
-            let before = if of_plays { &self.plays } else { &self.counters }
-                .get(series)
-                .copied();
+            let before = if of_plays {
+                &self.plays
+            } else {
+                &self.counters
+            }
+            .get(series)
+            .copied();
             assert!(
                 before.is_none_or(|before| value >= before || (of_plays && restarted(series))),
                 "a counter fell from {before:?}: {line}"

@@ -53,7 +53,9 @@ fn same(before: &serde_json::Value, after: &serde_json::Value) -> bool {
         }
         (Value::Object(one), Value::Object(two)) => {
             one.len() == two.len()
-                && one.iter().all(|(key, one)| two.get(key).is_some_and(|two| same(one, two)))
+                && one
+                    .iter()
+                    .all(|(key, one)| two.get(key).is_some_and(|two| same(one, two)))
         }
         (one, two) => one == two,
     }

@@ -6,6 +6,7 @@
 mod core;
 #[path = "../../../support/page_watch.rs"]
 mod page_watch;
+mod payloads;
 mod script;
 
 use libfuzzer_sys::fuzz_target;

@@ -14,26 +14,32 @@ use plex_exporter::{
 };
 use serde_json::{Value, json};
 
-use crate::{core::Core, page_watch::PageWatch};
+use crate::{
+    core::Core,
+    page_watch::PageWatch,
+    payloads::{error, frame, playing, session, transcode},
+};
 
 /// A long script finds nothing that a shorter one does not, and takes its time.
 const MAX_STEPS: usize = 200;
 
 /// What is left of the script. At its end, everything is 0.
-struct Script<'a>(&'a [u8]);
+pub struct Script<'a>(&'a [u8]);
 
 impl<'a> Script<'a> {
-    fn byte(&mut self) -> u8 {
-        let Some((first, rest)) = self.0.split_first() else { return 0 };
+    pub fn byte(&mut self) -> u8 {
+        let Some((first, rest)) = self.0.split_first() else {
+            return 0;
+        };
         self.0 = rest;
         *first
     }
 
-    fn below(&mut self, limit: u8) -> u64 {
+    pub fn below(&mut self, limit: u8) -> u64 {
         u64::from(self.byte() % limit)
     }
 
-    fn one_of<T: Clone>(&mut self, choices: &[T]) -> T {
+    pub fn one_of<T: Clone>(&mut self, choices: &[T]) -> T {
         choices[usize::from(self.byte()) % choices.len()].clone()
     }
 
@@ -50,6 +56,8 @@ struct Run {
     core: Core,
     watch: PageWatch,
     now: Timestamp,
+    /// The `server_id` of the last page.
+    server: String,
     /// In flight, the oldest first.
     requests: VecDeque<(PlexRequest, Instant)>,
 }
@@ -62,11 +70,15 @@ pub fn run(bytes: &[u8]) {
         title: hide & 2 != 0,
         device: hide & 4 != 0,
     };
-    let now = Timestamp { monotonic: Instant::now(), unix_seconds: 1.8e9 };
+    let now = Timestamp {
+        monotonic: Instant::now(),
+        unix_seconds: 1.8e9,
+    };
     let mut run = Run {
         core: Core::new(hide, now),
         watch: PageWatch::default(),
         now,
+        server: String::new(),
         requests: VecDeque::new(),
     };
     run.wake();
@@ -75,8 +87,7 @@ pub fn run(bytes: &[u8]) {
             break;
         }
         run.step(&mut script);
-        let page = run.core.page(run.now);
-        run.watch.read(&page, |_| true);
+        run.scrape();
     }
     for (name, size, limit) in run.core.collections() {
         assert!(size <= limit, "{size} {name}, at most {limit}");
@@ -88,7 +99,11 @@ impl Run {
         for request in actions.requests {
             self.requests.push_back((request, self.now.monotonic));
         }
-        assert!(self.requests.len() <= 64, "too much in flight: {:?}", self.requests);
+        assert!(
+            self.requests.len() <= 64,
+            "too much in flight: {:?}",
+            self.requests
+        );
     }
 
     fn wake(&mut self) {
@@ -107,16 +122,38 @@ impl Run {
         }
     }
 
+    fn scrape(&mut self) {
+        let page = self.core.page(self.now);
+        // Another server starts everything afresh, and so does the first when it comes back.
+        let server = page.lines().find(|line| line.starts_with("plex_up{"));
+        let server = server
+            .and_then(|line| line.split_once("server_id="))
+            .expect("a server")
+            .1;
+        let server = server.split('}').next().unwrap_or_default();
+        if self.server != server {
+            self.server = server.to_owned();
+            self.watch = PageWatch::default();
+        }
+        self.watch.read(&page, |_| true);
+    }
+
     /// Ends the request at `index`, whether it is in flight or not.
     fn complete(&mut self, request: PlexRequest, started: Instant, body: Result<&[u8], PlexError>) {
         let result = body.and_then(|body| decode(&request, body));
-        self.event(Event::Completed(Completed { request, started, requests: 1, result }));
+        self.event(Event::Completed(Completed {
+            request,
+            started,
+            requests: 1,
+            result,
+        }));
     }
 
     fn step(&mut self, script: &mut Script) {
         match script.below(12) {
             0 => {
-                let milliseconds = script.one_of(&[1, 90, 400, 1_600, 9_000, 14_000, 31_000, 61_000, 3_000_000]);
+                let milliseconds =
+                    script.one_of(&[1, 90, 400, 1_600, 9_000, 14_000, 31_000, 61_000, 3_000_000]);
                 self.pass(Duration::from_millis(milliseconds));
             }
             1 | 2 => {
@@ -125,7 +162,11 @@ impl Run {
             }
             3..=5 => self.answer(script),
             6 => {
-                let kind = script.one_of(&["transcodeSession.start", "transcodeSession.update", "transcodeSession.end"]);
+                let kind = script.one_of(&[
+                    "transcodeSession.start",
+                    "transcodeSession.update",
+                    "transcodeSession.end",
+                ]);
                 let transcode = transcode(script);
                 self.frame(&frame(kind, "TranscodeSession", &[transcode]));
             }
@@ -139,9 +180,14 @@ impl Run {
             _ => {
                 // What somebody recorded.
                 let request = script.one_of(&[
-                    PlexRequest::Sessions, PlexRequest::Providers, PlexRequest::Server,
-                    PlexRequest::Bandwidth, PlexRequest::Resources, PlexRequest::Activities,
-                    PlexRequest::Accounts, PlexRequest::Updater,
+                    PlexRequest::Sessions,
+                    PlexRequest::Providers,
+                    PlexRequest::Server,
+                    PlexRequest::Bandwidth,
+                    PlexRequest::Resources,
+                    PlexRequest::Activities,
+                    PlexRequest::Accounts,
+                    PlexRequest::Updater,
                 ]);
                 let body = script.raw();
                 self.requests.retain(|(other, _)| *other != request);
@@ -165,7 +211,9 @@ impl Run {
 
     fn answer(&mut self, script: &mut Script) {
         let index = usize::from(script.byte()) % self.requests.len().max(1);
-        let Some((request, started)) = self.requests.remove(index) else { return };
+        let Some((request, started)) = self.requests.remove(index) else {
+            return;
+        };
         if script.below(6) == 0 {
             let error = error(script);
             return self.complete(request, started, Err(error));
@@ -192,17 +240,27 @@ impl Run {
             PlexRequest::Metadata(_) => json!({"Metadata": [{"Media": [{"id": 1, "videoResolution":
                 script.one_of(&["4k", "1080", "sd"]), "bitrate": script.below(200), "container": "mkv"}]}]}),
             PlexRequest::Items(_) => json!({"size": 1, "totalSize": script.below(9)}),
-            PlexRequest::Resources => json!({"StatisticsResources": [{"at": script.byte(), "hostCpuUtilization": 7}]}),
+            PlexRequest::Resources => {
+                json!({"StatisticsResources": [{"at": script.byte(), "hostCpuUtilization": 7}]})
+            }
             PlexRequest::Bandwidth => {
                 let rows: Vec<Value> = (0..script.below(6))
-                    .map(|_| json!({"accountID": script.below(3), "deviceID": script.below(2),
-                        "at": script.below(9), "lan": script.below(2) == 1, "bytes": script.byte()}))
+                    .map(|_| {
+                        json!({"accountID": script.below(3), "deviceID": script.below(2),
+                        "at": script.below(9), "lan": script.below(2) == 1, "bytes": script.byte()})
+                    })
                     .collect();
                 json!({"StatisticsBandwidth": rows})
             }
-            PlexRequest::Activities => json!({"Activity": [{"uuid": script.below(4).to_string(), "type": "library.update"}]}),
-            PlexRequest::Accounts => json!({"Account": [{"id": script.below(3), "name": script.one_of(&["ann", "bob", ""])}]}),
-            PlexRequest::Updater => json!({"Release": [{"state": script.one_of(&["done", "available"])}]}),
+            PlexRequest::Activities => {
+                json!({"Activity": [{"uuid": script.below(4).to_string(), "type": "library.update"}]})
+            }
+            PlexRequest::Accounts => {
+                json!({"Account": [{"id": script.below(3), "name": script.one_of(&["ann", "bob", ""])}]})
+            }
+            PlexRequest::Updater => {
+                json!({"Release": [{"state": script.one_of(&["done", "available"])}]})
+            }
         };
         let body = json!({"MediaContainer": container}).to_string();
         self.complete(request, started, Ok(body.as_bytes()));
@@ -210,95 +268,30 @@ impl Run {
 
     fn library_frame(&mut self, script: &mut Script) {
         let (kind, array, entry) = match script.below(4) {
-            0 => ("timeline", "TimelineEntry", json!({"identifier": "com.plexapp.plugins.library",
-                "sectionID": script.below(7), "state": script.one_of(&[5, 9, 1]), "type": script.below(12)})),
-            1 => ("activity", "ActivityNotification", json!({"event": script.one_of(&["started", "ended"]),
+            0 => (
+                "timeline",
+                "TimelineEntry",
+                json!({"identifier": "com.plexapp.plugins.library",
+                "sectionID": script.below(7), "state": script.one_of(&[5, 9, 1]), "type": script.below(12)}),
+            ),
+            1 => (
+                "activity",
+                "ActivityNotification",
+                json!({"event": script.one_of(&["started", "ended"]),
                 "uuid": script.below(5).to_string(), "Activity": {"type": "library.update.section",
-                "Context": {"librarySectionID": script.below(6).to_string()}}})),
-            2 => ("provider.content.change", "MediaProviderContentNotification", json!({"type": script.below(12)})),
-            _ => (script.one_of(&["update.statechange", "reachability", "status"]), "Nothing", json!({})),
+                "Context": {"librarySectionID": script.below(6).to_string()}}}),
+            ),
+            2 => (
+                "provider.content.change",
+                "MediaProviderContentNotification",
+                json!({"type": script.below(12)}),
+            ),
+            _ => (
+                script.one_of(&["update.statechange", "reachability", "status"]),
+                "Nothing",
+                json!({}),
+            ),
         };
         self.frame(&frame(kind, array, &[entry]));
     }
-}
-
-fn error(script: &mut Script) -> PlexError {
-    match script.below(8) {
-        0 => PlexError::Connect("refused".into()),
-        1 => PlexError::Timeout,
-        2 => PlexError::Unauthorized,
-        3 => PlexError::Forbidden,
-        4 => PlexError::NotFound,
-        5 => PlexError::Status(503),
-        6 => PlexError::TooLarge,
-        _ => PlexError::Decode("no JSON".into()),
-    }
-}
-
-fn frame(kind: &str, array: &str, entries: &[Value]) -> String {
-    json!({"NotificationContainer": {"type": kind, array: entries}}).to_string()
-}
-
-const STATES: [&str; 6] = ["playing", "paused", "buffering", "stopped", "error", "levitating"];
-
-/// Few values, so that they meet each other.
-fn item(script: &mut Script) -> Value {
-    match script.below(8) {
-        0 => json!(""),
-        1 => json!("com.gracenote://episode/1"),
-        item => json!(item.to_string()),
-    }
-}
-
-fn key(script: &mut Script) -> Value {
-    match script.below(8) {
-        0 => json!("(absent)"),
-        1 => json!("no number"),
-        key => json!(key % 4),
-    }
-}
-
-fn without_absent(mut value: Value) -> Value {
-    if let Some(object) = value.as_object_mut() {
-        object.retain(|_, value| value != "(absent)");
-    }
-    value
-}
-
-fn playing(script: &mut Script) -> Value {
-    without_absent(json!({
-        "sessionKey": key(script), "ratingKey": item(script), "state": script.one_of(&STATES),
-        "viewOffset": u64::from(script.byte()) * 30_000,
-        "transcodeSession": script.one_of(&["(absent)", "(absent)", "t1", "t2"]),
-    }))
-}
-
-fn transcode(script: &mut Script) -> Value {
-    let decisions = ["transcode", "copy", "(absent)"];
-    without_absent(json!({
-        "key": format!("/transcode/sessions/t{}", script.below(3)),
-        "videoDecision": script.one_of(&decisions), "audioDecision": script.one_of(&decisions),
-        "progress": script.one_of(&[0.0, -1.0, 12.5]), "speed": 1.5, "throttled": script.below(2) == 1,
-        "transcodeHwDecoding": script.one_of(&["(absent)", "vaapi"]),
-    }))
-}
-
-fn session(script: &mut Script) -> Value {
-    let mut session = without_absent(json!({
-        "sessionKey": key(script), "ratingKey": item(script), "type": script.one_of(&["movie", "episode", "track"]),
-        "key": script.one_of(&["(absent)", "/livetv/sessions/1"]),
-        "title": script.one_of(&["film", "other film", "(absent)"]),
-        "librarySectionID": script.one_of(&["1", "2", "-2", "9", "(absent)"]),
-        "viewOffset": u64::from(script.byte()) * 30_000, "duration": 6_000_000,
-        "User": {"id": script.below(3).to_string(), "title": script.one_of(&["ann", "bob"])},
-        "Player": {"state": script.one_of(&STATES), "machineIdentifier": script.one_of(&["p", "q", ""]),
-            "local": script.below(2) == 1},
-        "Session": {"id": script.one_of(&["i", "j", "k", ""]), "bandwidth": 10, "location": script.one_of(&["lan", "wan", ""])},
-        "Media": [{"bitrate": script.below(4), "videoResolution": script.one_of(&["1080", "720p"]),
-            "Part": [{"decision": script.one_of(&["directplay", "transcode", ""])}]}],
-    }));
-    if script.below(2) == 1 {
-        session["TranscodeSession"] = transcode(script);
-    }
-    session
 }
