@@ -254,6 +254,7 @@ impl<R: Read> Read for CleanJson<R> {
                 self.ended = true;
                 match self.place {
                     Place::Word => self.end_word(),
+                    Place::Character { .. } => self.end_character(),
                     // The document broke off; that is for the decoder to say.
                     _ => self.ready.append(&mut self.held),
                 }
@@ -299,6 +300,13 @@ mod tests {
         assert_eq!(whole, clean(bytes, 1), "{bytes:?}");
         serde_json::from_slice(&whole)
             .unwrap_or_else(|error| panic!("{error}: {}", String::from_utf8_lossy(&whole)))
+    }
+
+    #[test]
+    fn a_document_that_breaks_off_is_utf_8_as_well() {
+        for bytes in [&b"\"\xe2\x82"[..], b"\"\xf4\xa2", b"\"\xc3"] {
+            assert_eq!(clean(bytes, 4_096), "\"\u{fffd}".as_bytes());
+        }
     }
 
     #[test]
