@@ -94,7 +94,10 @@ pub mod internals {
             request::{Id, ItemsQuery, PlexRequest, PlexResponse},
         },
         render::render,
-        state::{State, actions::Actions},
+        state::{
+            State,
+            actions::{Actions, LogLine},
+        },
     };
 }
 

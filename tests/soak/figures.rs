@@ -1,0 +1,71 @@
+//! What happened, in numbers.
+
+use std::{collections::BTreeSet, fmt};
+
+use crate::{ledger::Ledger, plays::PlayId, world::World};
+
+#[derive(Debug, Default)]
+pub struct Figures {
+    pub plays: u64,
+    pub events: u64,
+    pub frames: u64,
+    pub pages: u64,
+    pub faults: u64,
+    pub restarts: u64,
+    pub outages: u64,
+    pub clock_steps: u64,
+    /// Plays of which everything was notified.
+    pub exact_plays: BTreeSet<PlayId>,
+    /// The largest error of one of them, in seconds.
+    pub exact_error: f64,
+    /// The largest error of any other.
+    pub gap_error: f64,
+}
+
+impl fmt::Display for World {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Figures {
+            plays,
+            events,
+            frames,
+            pages,
+            faults,
+            restarts,
+            outages,
+            clock_steps,
+            exact_plays,
+            exact_error,
+            gap_error,
+        } = &self.figures;
+        let Ledger {
+            requests,
+            most_idle,
+            most_live,
+            most_crowded,
+            lines,
+            ..
+        } = &self.ledger;
+        let days = self.now as f64 / 86_400_000.0;
+        writeln!(
+            out,
+            "{days:.1} days: {plays} plays counted of {} begun, {events} events, {frames} frames, {pages} pages, {} ticks",
+            self.plays.len(),
+            self.core.ticks
+        )?;
+        writeln!(
+            out,
+            "{faults} faults, among them {restarts} restarts, {outages} outages, {clock_steps} clock steps"
+        )?;
+        writeln!(
+            out,
+            "{requests} requests; at most {most_idle} in an idle hour, {most_live} with up to 10 sessions, {most_crowded} with more"
+        )?;
+        writeln!(out, "{lines} log lines")?;
+        write!(
+            out,
+            "seconds wrong by at most {exact_error:.3} for the {} plays of which everything was \
+             notified, {gap_error:.3} for others",
+            exact_plays.len()
+        )
+    }
+}

@@ -1,0 +1,117 @@
+//! What anybody who reads the notifications and the listings can know of a play, and by how much
+//! the seconds shown may therefore differ from the truth.
+//!
+//! Every change that is notified is known to the delay of the notification. A change whose
+//! notification is lost lies somewhere between the last confirmation of the play and the next one:
+//! the seconds may be wrong by that gap, but by no more than the contract lets pass between two
+//! confirmations, since the position tells what was played in a longer one.
+
+use crate::plays::Millis;
+
+/// An ended session is gone this long after it left the listing, the socket up.
+pub const LONGEST_GAP: Millis = 45_000;
+/// Clients report every 10 s; until a missing report is noticed, the play is taken to go on.
+pub const REPORT_GAP: Millis = 13_000;
+/// For every change: truncation to milliseconds.
+pub const ROUNDING: Millis = 2;
+
+#[derive(Debug, Default)]
+pub struct Knowledge {
+    /// When something last told that it is live, and in which phase.
+    pub confirmed: Option<Millis>,
+    /// A change since then was not notified, at this moment.
+    pub lost: Option<Millis>,
+    /// One of them was a jump, so that the position tells nothing.
+    lost_jump: bool,
+    /// A notification of a change is on its way since then.
+    pub on_its_way: Option<Millis>,
+    /// By how much the seconds may be wrong.
+    pub allowance: Millis,
+    /// It was in a listing that arrived.
+    pub listed: Option<Millis>,
+    /// Something told that it played.
+    pub seen_playing: bool,
+    /// When it became countable as a start: listed, and seen playing.
+    pub countable: Option<Millis>,
+    /// Session key, `stream_type`, `transcode_type` and `stream_resolution` in listings that
+    /// arrived; the last one is the present one.
+    pub versions: Vec<(u64, [&'static str; 3])>,
+}
+
+impl Knowledge {
+    /// A change at `now` is not notified.
+    pub fn lose(&mut self, now: Millis, jump: bool) {
+        self.lost = Some(now);
+        self.lost_jump |= jump;
+    }
+
+    /// What is known again at `now`; the play exists since `began`.
+    fn confirm(&mut self, now: Millis, began: Millis) {
+        if self.lost.is_some() || self.confirmed.is_none() {
+            let gap = now.saturating_sub(self.confirmed.unwrap_or(began));
+            self.allowance += if self.lost_jump {
+                gap
+            } else {
+                gap.min(LONGEST_GAP)
+            };
+            self.lost = None;
+            self.lost_jump = false;
+        }
+    }
+
+    /// A notification of this play arrives.
+    pub fn notified(&mut self, now: Millis, began: Millis, playing: bool) {
+        self.confirm(now, began);
+        self.confirmed = Some(now);
+        self.on_its_way = None;
+        self.seen_playing |= playing;
+        self.count(now);
+    }
+
+    /// A listing, requested at `started` and written at `written`, arrives.
+    pub fn listed(
+        &mut self,
+        started: Millis,
+        written: Millis,
+        now: Millis,
+        began: Millis,
+        playing: bool,
+    ) {
+        if self.lost.is_none_or(|lost| lost <= written) {
+            self.confirm(now, began);
+        }
+        if let Some(sent) = self.on_its_way
+            && started < sent
+            && sent <= written
+        {
+            // It shows the state after a change of which nothing is known yet.
+            self.allowance += sent - started;
+        }
+        self.confirmed = Some(self.confirmed.unwrap_or(0).max(started));
+        self.seen_playing |= playing;
+        self.listed.get_or_insert(now);
+        self.count(now);
+    }
+
+    fn count(&mut self, now: Millis) {
+        if self.countable.is_none() && self.listed.is_some() && self.seen_playing {
+            self.countable = Some(now);
+        }
+    }
+
+    /// It ended at `end`, and nothing told so until `heard`.
+    pub fn ended_unheard(&mut self, end: Millis, heard: Millis) {
+        let since = self.confirmed.unwrap_or(end);
+        self.allowance += (end.saturating_sub(since))
+            .max(REPORT_GAP)
+            .max(heard.saturating_sub(since));
+        self.lost = None;
+    }
+
+    /// By how much the seconds of a live play may be wrong at `now`.
+    pub fn tolerance(&self, now: Millis) -> Millis {
+        let silent = now.saturating_sub(self.confirmed.unwrap_or(0));
+        let unheard = self.lost.is_some() || silent > REPORT_GAP;
+        self.allowance + if unheard { silent } else { 0 }
+    }
+}

@@ -1,0 +1,355 @@
+//! Holds every page against the truth.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+
+use crate::{
+    knowledge::{LONGEST_GAP, REPORT_GAP, ROUNDING},
+    page_watch::PageWatch,
+    plays::{Millis, Phase, Play, PlayId},
+    plex::{Plex, Told},
+    series::{Series, identity},
+    world::{Heard, Step, World},
+};
+
+/// A series stays this long after the end.
+const KEPT: Millis = 60_000;
+/// What a notification may take from its event to the page.
+const SHOWN_AFTER: Millis = 250;
+
+#[derive(Default)]
+pub struct Oracle {
+    watch: PageWatch,
+    /// Plays by device and titles: nothing is played twice.
+    by_identity: HashMap<String, PlayId>,
+    /// Plays that may still be on a page.
+    recent: BTreeSet<PlayId>,
+    /// Plays that count as starts, by library and by user.
+    starts: BTreeMap<String, u64>,
+    user_starts: BTreeMap<String, u64>,
+    uncounted: BTreeSet<PlayId>,
+    /// The play before, under the same key, whose end nobody told.
+    before: HashMap<PlayId, PlayId>,
+    /// Ended without anybody telling, and until when Plex lists them.
+    unheard: BTreeMap<PlayId, Millis>,
+    libraries: BTreeMap<u64, String>,
+    /// Seconds shown last, by play.
+    shown: HashMap<PlayId, f64>,
+    pub page_sum: u64,
+}
+
+impl Oracle {
+    pub fn created(&mut self, id: PlayId) {
+        self.recent.insert(id);
+        self.uncounted.insert(id);
+    }
+
+    pub fn stop_lost(&mut self, id: PlayId) {
+        self.unheard.entry(id).or_insert(0);
+    }
+
+    pub fn libraries_arrived(&mut self, plex: &Plex) {
+        for (number, (_, title, there)) in &plex.libraries {
+            if *there {
+                self.libraries.insert(*number, title.clone());
+            }
+        }
+    }
+}
+
+impl World {
+    pub fn end(&mut self, id: PlayId) {
+        self.plays[id].end(self.now);
+    }
+
+    /// Nobody will tell that it ended.
+    pub fn vanished(&mut self, id: PlayId) {
+        self.oracle.stop_lost(id);
+    }
+
+    /// It leaves the listing after `linger`.
+    pub fn unlist(&mut self, id: PlayId, linger: Millis) {
+        let key = self.plays[id].key;
+        self.later(linger, Step::Unlist { key, id });
+    }
+
+    /// `next` plays under the key of `id`.
+    pub fn replaced(&mut self, id: PlayId, next: PlayId) {
+        self.oracle.before.insert(next, id);
+        self.oracle.unheard.entry(id).or_insert(0);
+    }
+
+    /// A notification arrives, or is lost on the way.
+    pub fn heard(&mut self, id: PlayId, heard: Heard, arrives: bool) {
+        let now = self.now;
+        let play = &mut self.plays[id];
+        let began = play.began.unwrap_or(now);
+        match heard {
+            Heard::Stopped if arrives => {
+                if self.oracle.unheard.remove(&id).is_some()
+                    && self.oracle.before.values().any(|before| *before == id)
+                {
+                    // The next item under its key may have told before.
+                }
+                play.known.notified(now, began, false);
+            }
+            Heard::Stopped => self.oracle.stop_lost(id),
+            Heard::State(phase, _) if arrives => {
+                if play.ended.is_none() {
+                    play.known.notified(now, began, phase == Phase::Playing);
+                }
+                if let Some(before) = self.oracle.before.remove(&id) {
+                    self.end_known(before, now);
+                }
+            }
+            Heard::State(_, true) => play.known.lose(now, false),
+            Heard::State(_, false) => {}
+        }
+    }
+
+    fn end_known(&mut self, id: PlayId, heard: Millis) {
+        if self.oracle.unheard.remove(&id).is_some() {
+            let end = self.plays[id].ended.expect("an end");
+            let known = &mut self.plays[id].known;
+            // A change of items is told by the first notification of the next.
+            if heard > end + SHOWN_AFTER || known.lost.is_some() {
+                known.ended_unheard(end, heard);
+            }
+        }
+    }
+
+    pub fn listing_arrived(&mut self, told: &Told, started: Millis, written: Millis) {
+        let now = self.now;
+        for listed in &told.sessions {
+            let play = &mut self.plays[listed.play];
+            let version = (listed.key, listed.stream);
+            if play.known.versions.last() != Some(&version) {
+                play.known.versions.push(version);
+            }
+            if play.ended.is_some_and(|ended| ended <= written) {
+                // It lingers.
+                continue;
+            }
+            let began = play.began.unwrap_or(now);
+            play.known
+                .listed(started, written, now, began, listed.phase == Phase::Playing);
+            if let Some(before) = self.oracle.before.remove(&listed.play) {
+                self.end_known(before, now);
+            }
+        }
+        let gone: Vec<PlayId> = self
+            .oracle
+            .unheard
+            .keys()
+            .copied()
+            .filter(|id| told.sessions.iter().all(|listed| listed.play != *id))
+            .filter(|id| self.plays[*id].ended.is_some_and(|ended| ended <= written))
+            .collect();
+        for id in gone {
+            self.end_known(id, now);
+        }
+    }
+
+    pub fn scrape(&mut self) {
+        if !self.closing {
+            let pause = self.dice.between(15_000, 35_000);
+            self.later(pause, Step::Scrape);
+        }
+        self.check_page();
+    }
+
+    /// Reads a page, and holds it against the truth.
+    pub fn check_page(&mut self) {
+        let page = self.core.page(self.timestamp());
+        self.figures.pages += 1;
+        for byte in page.bytes() {
+            let sum = self.oracle.page_sum ^ u64::from(byte);
+            self.oracle.page_sum = sum.wrapping_mul(0x100_0000_01b3);
+        }
+        self.oracle.watch.read(&page, |_| false);
+        for id in &self.oracle.recent {
+            let play = &self.plays[*id];
+            let key = identity(&self.clients[play.client].device(), &play.item.titles());
+            self.oracle.by_identity.entry(key).or_insert(*id);
+        }
+        let mut shown = HashMap::new();
+        for line in page.lines() {
+            if let Some(series) = Series::parse(line, "plex_play_seconds_total") {
+                let id = self.named(&series);
+                self.check_labels(id, &series);
+                self.check_seconds(id, series.value);
+                assert!(
+                    shown.insert(id, series.value).is_none(),
+                    "two series: {line}"
+                );
+            } else if let Some(series) = Series::parse(line, "plex_plays_total") {
+                assert!((series.value - 1.0).abs() < 1e-9, "counted twice: {line}");
+            } else if let Some(series) = Series::parse(line, "plex_session_info") {
+                let id = self.named(&series);
+                self.check_live(id, &series);
+            }
+        }
+        self.check_presence(&shown);
+        self.check_totals(&page);
+        self.oracle.shown.extend(shown);
+    }
+
+    fn named(&self, series: &Series) -> PlayId {
+        let found = self.oracle.by_identity.get(&series.identity());
+        *found.unwrap_or_else(|| panic!("nobody plays {series:?}"))
+    }
+
+    fn check_labels(&self, id: PlayId, series: &Series) {
+        let play = &self.plays[id];
+        let client = &self.clients[play.client];
+        let user = format!("user {}", client.user);
+        let library = play.item.library();
+        let library_id = library.map_or("0".to_owned(), |number| number.to_string());
+        let name = library.map_or("unknown", |number| &*self.oracle.libraries[&number]);
+        for (label, expected) in [
+            ("user", &*user),
+            ("device_type", client.product),
+            ("media_type", play.item.media_type()),
+            ("location", client.location),
+            (
+                "local",
+                if client.location == "lan" {
+                    "true"
+                } else {
+                    "false"
+                },
+            ),
+            ("library_id", &library_id),
+            ("library", name),
+            ("subtitle_action", "none"),
+        ] {
+            assert_eq!(series.label(label), expected, "{label} of {series:?}");
+        }
+        let version = play.known.versions.last();
+        let (key, stream) = version.unwrap_or_else(|| panic!("never listed: {series:?}"));
+        assert_eq!(series.label("session"), key.to_string(), "{series:?}");
+        let shown =
+            ["stream_type", "transcode_type", "stream_resolution"].map(|label| series.label(label));
+        assert!(
+            shown == *stream || shown == play.stream(),
+            "{stream:?} shows as {series:?}"
+        );
+    }
+
+    fn check_seconds(&mut self, id: PlayId, shown: f64) {
+        let play = &self.plays[id];
+        let truth = play.played(self.now) as f64 / 1_000.0;
+        let mut tolerance = match play.ended {
+            None => play.known.tolerance(self.now),
+            Some(end) if self.oracle.unheard.contains_key(&id) => {
+                let since = play.known.confirmed.unwrap_or(end);
+                play.known.allowance + end.saturating_sub(since).max(REPORT_GAP)
+            }
+            Some(_) => play.known.allowance,
+        };
+        tolerance += 100 + ROUNDING;
+        let error = (shown - truth).abs();
+        assert!(
+            error * 1_000.0 <= tolerance as f64,
+            "at {}: {shown} s shown, {truth} s true, {tolerance} ms allowed: {play:?}",
+            self.now
+        );
+        let heard = play.ended.is_some() && !self.oracle.unheard.contains_key(&id);
+        if heard && play.known.allowance == 0 {
+            self.figures.exact_plays.insert(id);
+            self.figures.exact_error = self.figures.exact_error.max(error);
+        } else {
+            self.figures.gap_error = self.figures.gap_error.max(error);
+        }
+    }
+
+    fn check_live(&self, id: PlayId, series: &Series) {
+        let play = &self.plays[id];
+        if let Some(ended) = play.ended {
+            let slack = LONGEST_GAP + 20_000;
+            assert!(
+                self.now <= ended + slack,
+                "a ghost since {ended}: {series:?}"
+            );
+        } else if play.known.lost.is_none() && play.known.on_its_way.is_none() {
+            let state = series.label("state");
+            assert_eq!(state, play.phase.word(), "at {}: {play:?}", self.now);
+        }
+    }
+
+    fn check_presence(&mut self, shown: &HashMap<PlayId, f64>) {
+        let (now, plays) = (self.now, &self.plays);
+        let unheard = &self.oracle.unheard;
+        let kept = |play: &Play, slack| play.ended.is_none_or(|ended| now < ended + KEPT + slack);
+        for id in &self.oracle.recent {
+            let play = &plays[*id];
+            let on_page = shown.contains_key(id);
+            if play.known.countable.is_some() && kept(play, 0) {
+                // In a long outage it is over for the exporter until it comes back.
+                let silent = now.saturating_sub(play.known.confirmed.unwrap_or(0));
+                assert!(
+                    on_page || silent > LONGEST_GAP + KEPT,
+                    "at {now} missing: {play:?}"
+                );
+            }
+            let late = if unheard.contains_key(id) || play.known.allowance > 0 {
+                80_000
+            } else {
+                2_000
+            };
+            assert!(
+                !on_page || kept(play, late),
+                "at {now} still shown: {play:?}"
+            );
+        }
+        self.oracle.recent.retain(|id| kept(&plays[*id], 120_000));
+        self.oracle
+            .uncounted
+            .retain(|id| kept(&plays[*id], 120_000));
+        let recent = &self.oracle.recent;
+        self.oracle.by_identity.retain(|_, id| recent.contains(id));
+    }
+
+    fn check_totals(&mut self, page: &str) {
+        let mut libraries: BTreeMap<String, u64> = BTreeMap::new();
+        let mut users: BTreeMap<String, u64> = BTreeMap::new();
+        for line in page.lines() {
+            if let Some(series) = Series::parse(line, "plex_play_starts_total") {
+                if series.value > 0.0 {
+                    libraries.insert(series.label("library_id").to_owned(), series.value as u64);
+                }
+            } else if let Some(series) = Series::parse(line, "plex_user_play_starts_total") {
+                if series.value > 0.0 {
+                    users.insert(series.label("user").to_owned(), series.value as u64);
+                }
+            } else if let Some(series) = Series::parse(line, "plex_transmit_bytes_total") {
+                assert_eq!(series.value as u64, self.plex.bytes_told, "bytes sent");
+            }
+        }
+        let countable = |id: &PlayId| self.plays[*id].known.countable.is_some();
+        let newly: Vec<PlayId> = self
+            .oracle
+            .uncounted
+            .iter()
+            .copied()
+            .filter(countable)
+            .collect();
+        for id in newly {
+            let play = &self.plays[id];
+            let library = play
+                .item
+                .library()
+                .map_or("0".to_owned(), |number| number.to_string());
+            let user = format!("user {}", self.clients[play.client].user);
+            self.oracle.uncounted.remove(&id);
+            *self.oracle.starts.entry(library).or_insert(0) += 1;
+            *self.oracle.user_starts.entry(user).or_insert(0) += 1;
+            self.figures.plays += 1;
+        }
+        assert_eq!(libraries, self.oracle.starts, "starts at {}", self.now);
+        assert_eq!(
+            users, self.oracle.user_starts,
+            "starts by user at {}",
+            self.now
+        );
+    }
+}

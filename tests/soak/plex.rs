@@ -1,0 +1,244 @@
+//! The simulated Plex: what it lists, and how it answers.
+
+use std::collections::BTreeMap;
+
+use plex_exporter::internals::{PlexError, PlexRequest};
+
+use crate::{
+    clients::Client,
+    plays::{Kind, Millis, Phase, Play, PlayId},
+    wire,
+};
+
+/// Plex's window of bytes sent.
+const WINDOW: Millis = 120_000;
+
+/// What every request meets.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Health {
+    Well,
+    /// The process is gone, or the network.
+    Unreachable,
+    /// It answers everything with this status.
+    Status(u16),
+}
+
+/// A row of `/statistics/bandwidth`.
+#[derive(Debug)]
+pub struct Row {
+    pub written: Millis,
+    pub at: i64,
+    pub account: u64,
+    pub device: usize,
+    pub lan: bool,
+    pub bytes: u64,
+    /// How much of it the exporter was told.
+    pub told: u64,
+}
+
+pub struct Plex {
+    pub health: Health,
+    /// Counts restarts: a response of another run never arrives.
+    pub run: u64,
+    pub next_key: u64,
+    /// What `/status/sessions` lists, by session key.
+    pub listed: BTreeMap<u64, PlayId>,
+    /// Libraries by number: type, title, and whether it is there.
+    pub libraries: BTreeMap<u64, (&'static str, String, bool)>,
+    /// Seconds by which its clock is wrong.
+    pub clock_error: i64,
+    pub rows: Vec<Row>,
+    /// Whether any window has been sent: what it held was sent before.
+    pub window_sent: bool,
+    /// Bytes sent since the first window, as far as the exporter was told.
+    pub bytes_told: u64,
+    pub accounts: u64,
+}
+
+/// A session in a response, as it was when the response was written.
+#[derive(Debug, Clone, Copy)]
+pub struct ListedPlay {
+    pub play: PlayId,
+    pub phase: Phase,
+    pub stream: [&'static str; 3],
+    pub key: u64,
+}
+
+/// What a response told, for the oracle.
+#[derive(Debug, Default)]
+pub struct Told {
+    pub sessions: Vec<ListedPlay>,
+    /// Bytes of rows that were not told before, by index.
+    pub rows: Vec<(Millis, i64, usize, u64)>,
+}
+
+impl Plex {
+    pub fn new(accounts: u64) -> Self {
+        let library = |number, kind, title: &str| (number, (kind, title.to_owned(), true));
+        Self {
+            health: Health::Well,
+            run: 0,
+            next_key: 1,
+            listed: BTreeMap::new(),
+            libraries: BTreeMap::from([
+                library(1, "movie", "Films"),
+                library(2, "movie", "Documentaries"),
+                library(3, "show", "Series"),
+                library(4, "artist", "Music"),
+                library(5, "photo", "Photos"),
+                library(6, "homevideo", "Home"),
+            ]),
+            clock_error: 0,
+            rows: Vec::new(),
+            window_sent: false,
+            bytes_told: 0,
+            accounts,
+        }
+    }
+
+    pub fn take_key(&mut self) -> u64 {
+        self.next_key += 1;
+        self.next_key - 1
+    }
+
+    /// A client was sent something.
+    pub fn send(&mut self, client: &Client, bytes: u64, now: Millis) {
+        self.rows.retain(|row| now < row.written + WINDOW);
+        self.rows.push(Row {
+            written: now,
+            at: 1_800_000_000 + (now / 1_000) as i64 + self.clock_error,
+            account: client.user,
+            device: client.number,
+            lan: client.location == "lan",
+            bytes,
+            told: 0,
+        });
+    }
+
+    /// What it writes at `now` as the response to `request`.
+    pub fn answer(
+        &self,
+        request: &PlexRequest,
+        plays: &[Play],
+        clients: &[Client],
+        now: Millis,
+    ) -> (Result<String, PlexError>, Told) {
+        let mut told = Told::default();
+        let body = match request {
+            PlexRequest::Server => wire::container(&format!(
+                r#""friendlyName":"Attic","machineIdentifier":"c997","version":"1.43.4","platform":"Linux","platformVersion":"6","myPlexSubscription":true,"transcoderActiveVideoSessions":{}"#,
+                self.transcodes(plays)
+            )),
+            PlexRequest::Sessions => {
+                let live = || self.listed.values().map(|id| (*id, &plays[*id]));
+                told.sessions = live()
+                    .map(|(id, play)| ListedPlay {
+                        play: id,
+                        phase: play.phase,
+                        stream: play.stream(),
+                        key: play.key,
+                    })
+                    .collect();
+                let sessions: Vec<String> = live()
+                    .map(|(_, play)| wire::session(play, &clients[play.client], now))
+                    .collect();
+                wire::list("Metadata", &sessions)
+            }
+            PlexRequest::Providers => self.providers(),
+            PlexRequest::Metadata(id) => {
+                let number: u64 = id.to_string().parse().expect("a number");
+                // A programme of live TV is no item of a library.
+                match plays.iter().rev().find(|play| play.item.number == number) {
+                    Some(play) if play.item.kind != Kind::Live => wire::container(&format!(
+                        r#""size":1,"librarySectionID":1,"Metadata":[{{"ratingKey":"{number}","type":"{}","Media":[{{"id":{number},"bitrate":{},"videoResolution":"{}","container":"mkv","videoCodec":"hevc"}}]}}]"#,
+                        play.item.media_type(),
+                        play.item.bitrate(),
+                        play.item.file_resolution(),
+                    )),
+                    _ => return (Err(PlexError::NotFound), told),
+                }
+            }
+            PlexRequest::Items(query) => {
+                let number: u64 = query.library.to_string().parse().expect("a number");
+                if !self
+                    .libraries
+                    .get(&number)
+                    .is_some_and(|(.., there)| *there)
+                {
+                    return (Err(PlexError::NotFound), told);
+                }
+                wire::container(&format!(
+                    r#""size":1,"totalSize":{},"offset":0"#,
+                    100 + number
+                ))
+            }
+            PlexRequest::Resources => wire::container(&format!(
+                r#""StatisticsResources":[{{"timespan":6,"at":{},"hostCpuUtilization":12.5,"hostMemoryUtilization":40}}]"#,
+                1_800_000_000 + (now / 1_000) as i64 + self.clock_error
+            )),
+            PlexRequest::Bandwidth => {
+                let mut rows = Vec::new();
+                for row in self.rows.iter().filter(|row| now < row.written + WINDOW) {
+                    told.rows.push((row.written, row.at, row.device, row.bytes));
+                    rows.push(format!(
+                        r#"{{"accountID":{},"deviceID":{},"timespan":6,"at":{},"lan":{},"bytes":{}}}"#,
+                        row.account, row.device, row.at, row.lan, row.bytes
+                    ));
+                }
+                wire::list("StatisticsBandwidth", &rows)
+            }
+            PlexRequest::Activities => wire::list("Activity", &[]),
+            PlexRequest::Accounts => {
+                let accounts: Vec<String> = (1..=self.accounts)
+                    .map(|id| format!(r#"{{"id":{id},"name":"user {id}"}}"#))
+                    .collect();
+                wire::list("Account", &accounts)
+            }
+            PlexRequest::Updater => wire::container(r#""size":0,"canInstall":false"#),
+        };
+        (Ok(body), told)
+    }
+
+    /// Video transcodes that run.
+    pub fn transcodes(&self, plays: &[Play]) -> usize {
+        let live = self.listed.values().map(|id| &plays[*id]);
+        live.filter(|play| play.transcode.is_some() && play.item.kind != Kind::Track)
+            .count()
+    }
+
+    fn providers(&self) -> String {
+        let libraries: Vec<String> = self
+            .libraries
+            .iter()
+            .filter(|(_, (.., there))| *there)
+            .map(|(number, (kind, title, _))| {
+                format!(
+                    r#"{{"id":"{number}","key":"/library/sections/{number}","type":"{kind}","title":"{title}","durationTotal":{},"storageTotal":{},"scannedAt":1785805331,"refreshing":false}}"#,
+                    number * 1_000, number * 5_000
+                )
+            })
+            .collect();
+        wire::container(&format!(
+            r#""size":1,"MediaProvider":[{{"identifier":"com.plexapp.plugins.library","Feature":[{{"type":"content","Directory":[{}]}}]}}]"#,
+            libraries.join(",")
+        ))
+    }
+
+    /// The exporter received what `told` says of rows.
+    pub fn rows_arrived(&mut self, told: &Told) {
+        for (written, at, device, bytes) in &told.rows {
+            let row = self
+                .rows
+                .iter_mut()
+                .find(|row| row.written == *written && row.at == *at && row.device == *device);
+            if let Some(row) = row {
+                let more = bytes.saturating_sub(row.told);
+                row.told += more;
+                if self.window_sent {
+                    self.bytes_told += more;
+                }
+            }
+        }
+        self.window_sent = true;
+    }
+}
