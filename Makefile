@@ -6,7 +6,7 @@ TEST_THREADS ?= 8
 PREFIX ?= /usr/local
 DESTDIR ?=
 
-.PHONY: run demo test test-static lint deny fmt bench fuzz fuzz-build static dist install uninstall
+.PHONY: run demo test test-static lint deny fmt bench fuzz fuzz-build soak static dist install uninstall
 
 run: ## Export the metrics of the Plex in PLEX_SERVER, with the token in PLEX_TOKEN
 	$(CARGO) run --release --quiet
@@ -18,6 +18,7 @@ demo: ## Export the metrics of a simulated Plex that plays an evening
 test: ## Run all tests; those that need a missing tool are reported as ignored
 	$(CARGO) test --quiet --lib --bins
 	$(CARGO) test --test blackbox -- --test-threads $(TEST_THREADS) --skip abuse::
+	$(MAKE) --no-print-directory soak
 	@# These have deadlines of a tenth of a second, so they run with less beside them.
 	$(CARGO) test --test blackbox -- --test-threads 2 abuse::
 	@if command -v promtool >/dev/null && command -v prometheus >/dev/null; then \
@@ -41,6 +42,11 @@ fmt: ## Format the sources
 
 bench: ## Print what the static binary costs
 	PLEX_EXPORTER_BIN="$(CURDIR)/$$(.ci/static x86_64-unknown-linux-musl)" $(CARGO) bench --quiet --bench budgets
+
+SOAK_DAYS ?= 30
+
+soak: ## Live through SOAK_DAYS of simulated use
+	SOAK_DAYS=$(SOAK_DAYS) $(CARGO) test --quiet --profile soak --test soak -- --nocapture
 
 FUZZ_TARGETS ?= state sessions notification clean_json head
 # How long each target is fuzzed, in seconds.

@@ -41,7 +41,7 @@ impl Client {
             location: ["lan", "wan", "lan", "cellular"][number % 4],
             cadence: if number % 4 == 3 { 20_000 } else { 10_000 },
             silent: number % 17 == 16,
-            constant_id: number % 5 == 0,
+            constant_id: number.is_multiple_of(5),
             playing: None,
             mind: 0,
             evening: None,
