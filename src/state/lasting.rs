@@ -9,7 +9,10 @@ use std::{
 };
 
 use super::{play::Play, sanitize::normalize_token};
-use crate::metrics::{catalogue, encode_labels};
+use crate::{
+    metrics::{catalogue, encode_labels},
+    plex::wire::TranscodeSession,
+};
 
 /// At most this many label sets are kept for each metric.
 pub const MAX_LABEL_SETS: usize = 2_000;
@@ -206,14 +209,16 @@ impl Lasting {
         if time.is_zero() || &*play.labels.stream_type != "transcode" {
             return;
         }
-        let Some(transcode) = play.transcode.as_deref() else {
-            return;
-        };
         let row = if let Some(row) = play.rows.transcode {
             row
         } else {
+            let nothing = TranscodeSession::default();
+            let transcode = play.decisions().unwrap_or(&nothing);
             let [decoding, encoding, _] = super::classify::hardware(transcode);
             let decision = normalize_token(transcode.video_decision.or_empty());
+            // The file tells its codec where the transcode does not.
+            let file = play.source.as_deref().map_or("", |file| &file.video_codec);
+            let source_codec = transcode.source_video_codec.get().unwrap_or(file);
             let values = [
                 if decision.is_empty() {
                     "none"
@@ -222,7 +227,7 @@ impl Lasting {
                 },
                 &decoding,
                 &encoding,
-                &normalize_token(transcode.source_video_codec.or_empty()),
+                &normalize_token(source_codec),
                 &normalize_token(transcode.video_codec.or_empty()),
             ];
             self.transcode

@@ -372,8 +372,7 @@ impl Play {
             !decision.is_empty()
                 && (self.stream_decisions.is_none() || !classify::is(Some(decision), "transcode"))
         });
-        let transcode = self.transcode.as_deref();
-        let transcode = transcode.or(self.stream_decisions.as_deref());
+        let transcode = self.decisions();
         values.stream_type = classify::stream_type(transcode, part).into();
         values.transcode_type = classify::transcode_type(transcode);
         values.subtitle_action = classify::subtitle_action(transcode).into();
@@ -381,6 +380,14 @@ impl Play {
             self.labels = values;
             self.labels_changed();
         }
+    }
+
+    /// What the transcoder does for it, or what the decisions of its streams say.
+    #[must_use]
+    pub fn decisions(&self) -> Option<&TranscodeSession> {
+        self.transcode
+            .as_deref()
+            .or(self.stream_decisions.as_deref())
     }
 
     /// Whether `id` is the bare id of this play's own transcode.
@@ -475,13 +482,10 @@ impl Play {
             return Vec::new();
         }
         let nothing = TranscodeSession::default();
-        let transcode = self.transcode.as_deref();
         source::causes(
             self.source.as_deref(),
             &Output {
-                transcode: transcode
-                    .or(self.stream_decisions.as_deref())
-                    .unwrap_or(&nothing),
+                transcode: self.decisions().unwrap_or(&nothing),
                 container: &self.output_container,
                 resolution: &self.labels.stream_resolution,
                 bitrate: self.bitrate,

@@ -5,9 +5,9 @@ use std::time::{Duration, Instant};
 use serde_json::json;
 
 use crate::support::{
-    exporter::{Exporter, Setup},
+    exporter::{Exporter, Setup, wait},
     fake_plex::{FakePlex, html},
-    payloads::{episode, frame, movie, playing, track, transcode, transcoded, with},
+    payloads::{episode, frame, metadata, movie, playing, track, transcode, transcoded, with},
     samples::Samples,
 };
 
@@ -301,4 +301,64 @@ fn transcoded_seconds_are_counted_by_hardware_and_codecs_while_the_session_plays
         samples.of("plex_session_info", &[]).len() == 2
     });
     assert_eq!(samples.series(name), paused);
+}
+
+#[test]
+fn a_transcode_that_only_the_streams_tell_of_is_counted_with_the_codec_of_the_file() {
+    let plex = FakePlex::default();
+    let file = json!({"Metadata": [{"Media": [{"id": 307_448, "videoCodec": "hevc", "videoResolution": "4k"}]}]});
+    plex.world()
+        .metadata
+        .insert(101, with(metadata(101, 1, "4k"), file));
+    let streams = json!({"Media": [{"id": "307448", "selected": true, "Part": [{"selected": true,
+        "decision": "transcode", "Stream": [{"streamType": 1, "codec": "h264", "decision": "transcode"},
+        {"streamType": 2, "codec": "aac", "decision": "copy"}]}]}]});
+    plex.world().play(with(movie(1, 101, "Alien"), streams));
+    let exporter = started(&plex);
+    let labels = [
+        ("video_decision", "transcode"),
+        ("hw_decoding", "unknown"),
+        ("hw_encoding", "unknown"),
+        ("source_video_codec", "hevc"),
+    ];
+    exporter.until("its seconds", SOON, |samples| {
+        samples.value("plex_transcode_seconds_total", &labels) > Some(0.5)
+    });
+}
+
+#[test]
+fn beyond_2000_label_sets_new_users_are_counted_as_other_and_that_is_logged_once() {
+    let plex = FakePlex::default();
+    plex.world().sessions = (1..=2_300)
+        .map(|user| {
+            let name = json!({"User": {"id": user.to_string(), "title": format!("user {user}")}});
+            with(movie(user, 101, "Alien"), name)
+        })
+        .collect();
+    let exporter = started(&plex);
+    let name = "plex_user_play_seconds_total";
+    let all = |samples: &Samples| {
+        samples.value("plex_active_sessions", &[]) == Some(2_300.0)
+            && samples.of("plex_plays_total", &[]).len() == 2_300
+            && samples.value(name, &[("user", "other")]) > Some(0.0)
+    };
+    let samples = wait(
+        Duration::from_secs(30),
+        || {
+            // An unoptimized build may take more than a second for the listing: then 503.
+            let answer = exporter.get("/metrics");
+            let samples = (answer.status == 200).then(|| Samples::parse(answer.text()));
+            samples.filter(all)
+        },
+        || exporter.log().join("\n"),
+    );
+    assert!(samples.of(name, &[]).len() <= 2_000);
+    let sum = |name| -> f64 { samples.of(name, &[]).iter().map(|s| s.value).sum() };
+    let (by_user, by_play) = (sum(name), sum("plex_play_seconds_total"));
+    assert!((by_user - by_play).abs() < 3.0, "{by_user} {by_play}");
+    assert!(samples.value("plex_exporter_dropped_total", &[("kind", "series")]) >= Some(300.0));
+    exporter.wait_for_log("limits: too many series");
+    let told = exporter.log();
+    let told = told.iter().filter(|line| line.contains("limits: "));
+    assert_eq!(told.count(), 1);
 }
