@@ -343,12 +343,7 @@ fn exporter(out: &mut TextWriter, state: &State, process: &Process) {
             .succeeded()
             .map(|(endpoint, wall)| ([endpoint.template()], rounded(wall))),
     );
-    out.histograms(
-        &c::REQUEST_DURATION,
-        exporter
-            .durations()
-            .map(|(endpoint, histogram)| ([endpoint.template()], histogram)),
-    );
+    out.histograms(&c::REQUEST_DURATION, exporter.durations());
     out.sample(&c::RECONNECTS, Some(exporter.reconnects as f64));
     out.samples(
         &c::NOTIFICATIONS,

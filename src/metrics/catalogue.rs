@@ -1,15 +1,6 @@
 //! The one table of metrics: names, types, labels and help, exactly as users' dashboards know them.
 
-/// Type of a metric.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Kind {
-    /// Goes up and down.
-    Gauge,
-    /// Only goes up.
-    Counter,
-    /// Counts by size.
-    Histogram,
-}
+use prometheus::proto::MetricType;
 
 /// One metric.
 #[derive(Debug)]
@@ -17,7 +8,7 @@ pub struct Desc {
     /// Its name.
     pub name: &'static str,
     /// Its type.
-    pub kind: Kind,
+    pub kind: MetricType,
     /// What it means, with its unit.
     pub help: &'static str,
     /// Whether it carries `server` and `server_id`.
@@ -28,7 +19,7 @@ pub struct Desc {
 
 const fn desc(
     name: &'static str,
-    kind: Kind,
+    kind: MetricType,
     server: bool,
     labels: &'static [&'static str],
     help: &'static str,
@@ -43,16 +34,16 @@ const fn desc(
 }
 
 const fn gauge(name: &'static str, labels: &'static [&'static str], help: &'static str) -> Desc {
-    desc(name, Kind::Gauge, true, labels, help)
+    desc(name, MetricType::GAUGE, true, labels, help)
 }
 
 const fn counter(name: &'static str, labels: &'static [&'static str], help: &'static str) -> Desc {
-    desc(name, Kind::Counter, true, labels, help)
+    desc(name, MetricType::COUNTER, true, labels, help)
 }
 
 const fn own(
     name: &'static str,
-    kind: Kind,
+    kind: MetricType,
     labels: &'static [&'static str],
     help: &'static str,
 ) -> Desc {
@@ -193,34 +184,34 @@ catalogue! {
     TRANSCODE_SECONDS = counter("plex_transcode_seconds_total",
         &["video_decision", "hw_decoding", "hw_encoding", "source_video_codec", "video_codec"],
         "Seconds that sessions have been playing while Plex transcoded for them.");
-    BUILD_INFO = own("plex_exporter_build_info", Kind::Gauge,
+    BUILD_INFO = own("plex_exporter_build_info", MetricType::GAUGE,
         &["version", "revision", "rustversion"], "What the exporter was built from; always 1.");
-    REQUESTS = own("plex_exporter_plex_requests_total", Kind::Counter, &["endpoint"],
+    REQUESTS = own("plex_exporter_plex_requests_total", MetricType::COUNTER, &["endpoint"],
         "Requests sent to Plex.");
-    REQUEST_ERRORS = own("plex_exporter_plex_request_errors_total", Kind::Counter,
+    REQUEST_ERRORS = own("plex_exporter_plex_request_errors_total", MetricType::COUNTER,
         &["endpoint", "reason"], "Requests to Plex that failed.");
-    LAST_SUCCESS = own("plex_exporter_last_success_timestamp_seconds", Kind::Gauge, &["endpoint"],
+    LAST_SUCCESS = own("plex_exporter_last_success_timestamp_seconds", MetricType::GAUGE, &["endpoint"],
         "When a request to Plex last succeeded, in seconds since the epoch.");
-    REQUEST_DURATION = own("plex_exporter_plex_request_duration_seconds", Kind::Histogram,
+    REQUEST_DURATION = own("plex_exporter_plex_request_duration_seconds", MetricType::HISTOGRAM,
         &["endpoint"], "How long Plex took to answer.");
-    RECONNECTS = own("plex_exporter_websocket_reconnects_total", Kind::Counter, &[],
+    RECONNECTS = own("plex_exporter_websocket_reconnects_total", MetricType::COUNTER, &[],
         "Times the notification socket was connected again.");
-    NOTIFICATIONS = own("plex_exporter_notifications_total", Kind::Counter, &["type"],
+    NOTIFICATIONS = own("plex_exporter_notifications_total", MetricType::COUNTER, &["type"],
         "Notifications received from Plex.");
-    DROPPED = own("plex_exporter_dropped_total", Kind::Counter, &["kind"],
+    DROPPED = own("plex_exporter_dropped_total", MetricType::COUNTER, &["kind"],
         "What went beyond a limit of the exporter and was ignored.");
-    PROCESS_CPU_SECONDS = own("process_cpu_seconds_total", Kind::Counter, &[],
+    PROCESS_CPU_SECONDS = own("process_cpu_seconds_total", MetricType::COUNTER, &[],
         "Total user and system CPU time spent in seconds.");
-    PROCESS_OPEN_FDS = own("process_open_fds", Kind::Gauge, &[],
+    PROCESS_OPEN_FDS = own("process_open_fds", MetricType::GAUGE, &[],
         "Number of open file descriptors.");
-    PROCESS_MAX_FDS = own("process_max_fds", Kind::Gauge, &[],
+    PROCESS_MAX_FDS = own("process_max_fds", MetricType::GAUGE, &[],
         "Maximum number of open file descriptors.");
-    PROCESS_VIRTUAL_MEMORY = own("process_virtual_memory_bytes", Kind::Gauge, &[],
+    PROCESS_VIRTUAL_MEMORY = own("process_virtual_memory_bytes", MetricType::GAUGE, &[],
         "Virtual memory size in bytes.");
-    PROCESS_RESIDENT_MEMORY = own("process_resident_memory_bytes", Kind::Gauge, &[],
+    PROCESS_RESIDENT_MEMORY = own("process_resident_memory_bytes", MetricType::GAUGE, &[],
         "Resident memory size in bytes.");
-    PROCESS_THREADS = own("process_threads", Kind::Gauge, &[], "Number of OS threads.");
-    PROCESS_START_TIME = own("process_start_time_seconds", Kind::Gauge, &[],
+    PROCESS_THREADS = own("process_threads", MetricType::GAUGE, &[], "Number of OS threads.");
+    PROCESS_START_TIME = own("process_start_time_seconds", MetricType::GAUGE, &[],
         "Start time of the process since unix epoch in seconds.");
 }
 
@@ -237,14 +228,14 @@ mod tests {
             assert!(names.insert(desc.name), "{} twice", desc.name);
             assert_eq!(
                 desc.name.ends_with("_total"),
-                desc.kind == Kind::Counter,
+                desc.kind == MetricType::COUNTER,
                 "{}",
                 desc.name
             );
             assert!(
-                desc.help.ends_with('.') && !desc.help.contains("  "),
-                "{}",
-                desc.help
+                desc.help.ends_with('.') && !desc.help.contains(['\\', '\n']),
+                "{}: the help is written as it is",
+                desc.name
             );
         }
     }

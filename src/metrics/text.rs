@@ -1,106 +1,113 @@
 //! The text of a scrape.
 //!
-//! prometheus's encoder writes it all. But a thousand sessions carry some 60,000 labels, and their
-//! text rarely changes: so that of a play is encoded once ([`encode_labels`]) and kept, and a scrape only
-//! copies it behind the metric's name. That is several times less work and memory than building
-//! and encoding a `Metric` with all its `LabelPair`s for every scrape.
+//! prometheus's encoder decides what label text and histograms look like, and writes them when they
+//! change. A scrape only copies that text behind the metrics' names: building a `Metric` with all its
+//! `LabelPair`s for each of the 60,000 labels of a thousand sessions would take several times as long.
+//!
+//! Invariant: no two samples of a metric have the same labels. Every metric is written from a map by
+//! its label values, or has a label that is the key of such a map (`session`, `library_id`); builds
+//! with debug assertions check every line.
 
-use std::fmt::Write as _;
+use std::{collections::HashSet, fmt::Write as _};
 
 use prometheus::{
     TextEncoder,
-    proto::{Counter, Gauge, LabelPair, Metric, MetricFamily, MetricType},
+    proto::{Gauge, LabelPair, Metric, MetricFamily, MetricType},
 };
 
-use super::{
-    Histogram,
-    catalogue::{Desc, Kind},
-};
+use super::{Histogram, catalogue::Desc};
 
-/// The text of labels, as it stands between the braces: `a="1",b="2"`.
+/// The text of labels, as it appears between the braces: `a="1",b="2"`.
 pub fn encode_labels<'a>(labels: impl IntoIterator<Item = (&'a str, &'a str)>) -> Box<str> {
-    const NAME: &str = "x";
-    let mut family = family(NAME, "", Kind::Gauge);
-    family
-        .mut_metric()
-        .push(metric(Kind::Gauge, pairs(labels), 0.0));
-    let text = encode(&[family]);
-    // `# TYPE x gauge`, then `x{a="1",b="2"} 0`: line breaks in values are escaped.
-    let sample = text.trim_end().rsplit('\n').next().unwrap_or_default();
-    let labels = sample
-        .strip_prefix(NAME)
-        .and_then(|rest| rest.strip_suffix(" 0"));
-    labels
-        .map_or("", |labels| {
-            labels.trim_start_matches('{').trim_end_matches('}')
-        })
-        .into()
+    let mut text = String::new();
+    for (name, value) in labels {
+        if !text.is_empty() {
+            text.push(',');
+        }
+        push_label(&mut text, name, value);
+    }
+    text.into()
 }
 
-/// A scrape that is being written.
+fn push_label(text: &mut String, name: &str, value: &str) {
+    text.push_str(name);
+    text.push_str("=\"");
+    if value
+        .bytes()
+        .any(|byte| matches!(byte, b'\\' | b'"' | b'\n'))
+    {
+        text.push_str(&escape(value));
+    } else {
+        text.push_str(value);
+    }
+    text.push('"');
+}
+
+fn escape(value: &str) -> String {
+    let mut pair = LabelPair::default();
+    pair.set_name("l".to_owned());
+    pair.set_value(value.to_owned());
+    let mut metric = Metric::from_label(vec![pair]);
+    metric.set_gauge(Gauge::default());
+    let mut family = MetricFamily::default();
+    family.set_name("x".to_owned());
+    family.set_field_type(MetricType::GAUGE);
+    family.mut_metric().push(metric);
+    let text = encode(family);
+    // `# TYPE x gauge`, then `x{l="value"} 0`: line feeds in values are escaped.
+    let sample = text.trim_end().rsplit('\n').next();
+    let value = sample.and_then(|sample| sample.strip_prefix("x{l=\"")?.strip_suffix("\"} 0"));
+    value.unwrap_or_default().to_owned()
+}
+
+/// prometheus's text of a metric.
+pub(super) fn encode(family: MetricFamily) -> String {
+    // The encoder refuses only families without name or samples, and there are none of those.
+    TextEncoder::new()
+        .encode_to_string(&[family])
+        .unwrap_or_default()
+}
+
+/// Writes a scrape.
 pub struct TextWriter {
     text: String,
     /// The text of the labels `server` and `server_id`.
     server: Box<str>,
-    server_pairs: Vec<LabelPair>,
+    /// What the current metric's lines begin with: its name, and the labels of every sample.
+    prefix: String,
+    /// What follows the labels.
+    suffix: &'static str,
+    /// The lines of the current metric so far, in builds with debug assertions.
+    seen: HashSet<String>,
 }
 
 impl TextWriter {
-    /// An empty page; `capacity` is what the last one took.
+    /// An empty page; `capacity` is the length of the last one.
     pub fn new(server: &str, server_id: &str, capacity: usize) -> Self {
-        let labels = [("server", server), ("server_id", server_id)];
         Self {
             text: String::with_capacity(capacity),
-            server: encode_labels(labels),
-            server_pairs: pairs(labels),
+            server: encode_labels([("server", server), ("server_id", server_id)]),
+            prefix: String::new(),
+            suffix: "",
+            seen: HashSet::new(),
         }
     }
 
-    /// Writes a metric whose labels are few; nothing when it has no samples.
+    /// Writes a metric from its label values; nothing when it has no samples.
     pub fn samples<'a, const N: usize>(
         &mut self,
         desc: &Desc,
         samples: impl IntoIterator<Item = ([&'a str; N], f64)>,
     ) {
-        let mut family = family(desc.name, desc.help, desc.kind);
-        for (values, value) in samples {
-            debug_assert_eq!(values.len(), desc.labels.len(), "{}", desc.name);
-            let mut labels = self.common_labels(desc);
-            labels.extend(pairs(desc.labels.iter().copied().zip(values)));
-            family.mut_metric().push(metric(desc.kind, labels, value));
-        }
-        self.write(family);
-    }
-
-    /// Writes histograms; nothing when there are none.
-    pub fn histograms<'a, const N: usize>(
-        &mut self,
-        desc: &Desc,
-        samples: impl IntoIterator<Item = ([&'a str; N], &'a Histogram)>,
-    ) {
-        let mut family = family(desc.name, desc.help, desc.kind);
-        for (values, histogram) in samples {
-            let mut labels = self.common_labels(desc);
-            labels.extend(pairs(desc.labels.iter().copied().zip(values)));
-            let mut metric = Metric::from_label(labels);
-            metric.set_histogram(histogram.to_proto());
-            family.mut_metric().push(metric);
-        }
-        self.write(family);
-    }
-
-    fn common_labels(&self, desc: &Desc) -> Vec<LabelPair> {
-        if desc.server {
-            self.server_pairs.clone()
-        } else {
-            Vec::new()
-        }
-    }
-
-    fn write(&mut self, family: MetricFamily) {
-        if !family.get_metric().is_empty() {
-            self.text.push_str(&encode(&[family]));
-        }
+        debug_assert_eq!(desc.labels.len(), N, "{}", desc.name);
+        self.lines(desc, samples, |text, values| {
+            for (index, (name, value)) in desc.labels.iter().zip(values).enumerate() {
+                if index > 0 {
+                    text.push(',');
+                }
+                push_label(text, name, value);
+            }
+        });
     }
 
     /// Writes a metric without labels of its own, if it has a value.
@@ -108,131 +115,216 @@ impl TextWriter {
         self.samples(desc, value.map(|value| ([], value)));
     }
 
-    /// Writes a metric of plays, from label texts that are kept; nothing when there are none.
+    /// Writes a metric from label text that was encoded when it changed; nothing when it has no
+    /// samples.
     pub fn cached_samples<'a>(
         &mut self,
         desc: &Desc,
         samples: impl Iterator<Item = (&'a str, f64)>,
     ) {
-        let mut samples = samples.peekable();
-        if samples.peek().is_none() {
-            return;
-        }
-        let kind = match desc.kind {
-            Kind::Gauge => "gauge",
-            Kind::Counter => "counter",
-            Kind::Histogram => "histogram",
-        };
-        // Writing to a String cannot fail.
-        let _ = writeln!(
-            self.text,
-            "# HELP {0} {1}\n# TYPE {0} {kind}",
-            desc.name, desc.help
-        );
-        for (labels, value) in samples {
-            for part in [desc.name, "{", &self.server, ",", labels, "} "] {
-                self.text.push_str(part);
+        self.lines(desc, samples, String::push_str);
+    }
+
+    /// Writes histograms; nothing when there are none.
+    pub fn histograms<'a>(&mut self, desc: &Desc, histograms: impl Iterator<Item = &'a Histogram>) {
+        for (index, histogram) in histograms.enumerate() {
+            if index == 0 {
+                self.begin(desc);
             }
-            let _ = writeln!(self.text, "{value}");
+            self.text.push_str(histogram.lines());
         }
     }
 
-    /// The whole text.
+    fn lines<L>(
+        &mut self,
+        desc: &Desc,
+        samples: impl IntoIterator<Item = (L, f64)>,
+        push_labels: impl Fn(&mut String, L),
+    ) {
+        // Whatever Plex sends, no value is NaN or infinite.
+        let finite = samples.into_iter().filter(|(_, value)| value.is_finite());
+        for (index, (labels, value)) in finite.enumerate() {
+            if index == 0 {
+                self.begin(desc);
+            }
+            let start = self.text.len();
+            self.text.push_str(&self.prefix);
+            push_labels(&mut self.text, labels);
+            self.text.push_str(self.suffix);
+            if cfg!(debug_assertions) {
+                let line = self.text[start..].to_owned();
+                assert!(!self.seen.contains(&line), "two samples {line}");
+                self.seen.insert(line);
+            }
+            push_value(&mut self.text, value);
+            self.text.push('\n');
+        }
+    }
+
+    /// Writes what precedes a metric's samples.
+    fn begin(&mut self, desc: &Desc) {
+        let kind = match desc.kind {
+            MetricType::COUNTER => "counter",
+            MetricType::HISTOGRAM => "histogram",
+            _ => "gauge",
+        };
+        for part in [
+            "# HELP ",
+            desc.name,
+            " ",
+            desc.help,
+            "\n# TYPE ",
+            desc.name,
+            " ",
+            kind,
+            "\n",
+        ] {
+            self.text.push_str(part);
+        }
+        self.seen.clear();
+        self.prefix.clear();
+        self.prefix.push_str(desc.name);
+        if desc.server {
+            self.prefix.push('{');
+            self.prefix.push_str(&self.server);
+        }
+        if !desc.labels.is_empty() {
+            self.prefix.push(if desc.server { ',' } else { '{' });
+        }
+        let labelled = desc.server || !desc.labels.is_empty();
+        self.suffix = if labelled { "} " } else { " " };
+    }
+
+    /// The page.
     pub fn into_text(self) -> String {
         self.text
     }
 }
 
-fn pairs<'a>(labels: impl IntoIterator<Item = (&'a str, &'a str)>) -> Vec<LabelPair> {
-    labels
-        .into_iter()
-        .map(|(name, value)| {
-            let mut pair = LabelPair::default();
-            pair.set_name(name.to_owned());
-            pair.set_value(value.to_owned());
-            pair
-        })
-        .collect()
-}
-
-fn metric(kind: Kind, labels: Vec<LabelPair>, value: f64) -> Metric {
-    let mut metric = Metric::from_label(labels);
-    match kind {
-        Kind::Gauge => {
-            let mut gauge = Gauge::default();
-            gauge.set_value(value);
-            metric.set_gauge(gauge);
+/// Most values are small whole numbers; Rust writes those several times faster as integers.
+fn push_value(text: &mut String, value: f64) {
+    const EXACT: f64 = 9_007_199_254_740_992.0;
+    // Writing to a String cannot fail.
+    let _ = if value.fract() == 0.0 && value.abs() < EXACT {
+        #[expect(clippy::cast_possible_truncation, reason = "whole, and in range")]
+        let whole = value as i64;
+        match u32::try_from(whole)
+            .ok()
+            .and_then(|whole| char::from_digit(whole, 10))
+        {
+            Some(digit) => {
+                text.push(digit);
+                Ok(())
+            }
+            None => write!(text, "{whole}"),
         }
-        Kind::Counter => {
-            let mut counter = Counter::default();
-            counter.set_value(value);
-            metric.set_counter(counter);
-        }
-        Kind::Histogram => {}
-    }
-    metric
-}
-
-fn family(name: &str, help: &str, kind: Kind) -> MetricFamily {
-    let mut family = MetricFamily::default();
-    family.set_name(name.to_owned());
-    family.set_help(help.to_owned());
-    family.set_field_type(match kind {
-        Kind::Gauge => MetricType::GAUGE,
-        Kind::Counter => MetricType::COUNTER,
-        Kind::Histogram => MetricType::HISTOGRAM,
-    });
-    family
-}
-
-fn encode(families: &[MetricFamily]) -> String {
-    // The encoder refuses only families without name or samples, and there are none of those.
-    TextEncoder::new()
-        .encode_to_string(families)
-        .unwrap_or_default()
+    } else {
+        write!(text, "{value}")
+    };
 }
 
 #[cfg(test)]
 mod tests {
+    use prometheus::proto::Counter;
+    use proptest::prelude::*;
+
     use super::*;
 
-    #[test]
-    fn kept_label_text_reads_as_if_the_encoder_had_written_it() {
-        static DESC: Desc = Desc {
+    const fn desc(kind: MetricType, server: bool, labels: &'static [&'static str]) -> Desc {
+        Desc {
             name: "m",
-            kind: Kind::Counter,
+            kind,
             help: "H.",
-            server: true,
-            labels: &["a", "b"],
-        };
-        let values = ["q\"uote\\", "line\nbreak} 0"];
-        let mut page = TextWriter::new("s}", "id", 0);
-        page.samples(&DESC, [(values, 1.5)]);
-        let encoded = std::mem::take(&mut page.text);
-        page.cached_samples(
-            &DESC,
-            [(&*encode_labels([("a", values[0]), ("b", values[1])]), 1.5)].into_iter(),
-        );
-        assert_eq!(page.text, encoded);
-        assert_eq!(
-            encoded,
-            "# HELP m H.\n# TYPE m counter\n\
-             m{server=\"s}\",server_id=\"id\",a=\"q\\\"uote\\\\\",b=\"line\\nbreak} 0\"} 1.5\n"
-        );
+            server,
+            labels,
+        }
+    }
+
+    static PLAIN: Desc = desc(MetricType::GAUGE, false, &[]);
+    static SERVER: Desc = desc(MetricType::COUNTER, true, &[]);
+    static OWN: Desc = desc(MetricType::GAUGE, false, &["a", "b"]);
+    static BOTH: Desc = desc(MetricType::COUNTER, true, &["a", "b"]);
+
+    /// The same by prometheus's encoder, with a `Metric` for each sample.
+    fn by_prometheus(desc: &Desc, values: &[&str], value: f64) -> String {
+        let server = [("server", "s}\""), ("server_id", "id")];
+        let labels = server
+            .into_iter()
+            .filter(|_| desc.server)
+            .chain(desc.labels.iter().copied().zip(values.iter().copied()));
+        let pairs = labels.map(|(name, value)| {
+            let mut pair = LabelPair::default();
+            pair.set_name(name.to_owned());
+            pair.set_value(value.to_owned());
+            pair
+        });
+        let mut metric = Metric::from_label(pairs.collect());
+        let mut counter = Counter::default();
+        counter.set_value(value);
+        metric.set_counter(counter);
+        let mut gauge = Gauge::default();
+        gauge.set_value(value);
+        metric.set_gauge(gauge);
+        let mut family = MetricFamily::default();
+        family.set_name(desc.name.to_owned());
+        family.set_help(desc.help.to_owned());
+        family.set_field_type(desc.kind);
+        family.mut_metric().push(metric);
+        encode(family)
+    }
+
+    fn written(write: impl FnOnce(&mut TextWriter)) -> String {
+        let mut writer = TextWriter::new("s}\"", "id", 0);
+        write(&mut writer);
+        writer.into_text()
+    }
+
+    proptest! {
+        #[test]
+        fn every_line_reads_as_prometheus_writes_it(
+            first in "[a-z\\\\\"\n{}= \u{e9}]{0,8}",
+            second in any::<String>(),
+            value in prop_oneof![
+                any::<f64>().prop_filter("finite", |value| value.is_finite()),
+                (-20_i32..20).prop_map(f64::from),
+                (0_u64..1 << 60).prop_map(|value| value as f64),
+                (0_u32..1_000_000).prop_map(|value| f64::from(value) / 1_000.0),
+            ],
+        ) {
+            // The sign of a zero means nothing here.
+            prop_assume!(value != 0.0 || value.is_sign_positive());
+            for desc in [&PLAIN, &SERVER] {
+                let text = written(|writer| writer.sample(desc, Some(value)));
+                prop_assert_eq!(text, by_prometheus(desc, &[], value));
+            }
+            for desc in [&OWN, &BOTH] {
+                let values = [&*first, &*second];
+                let expected = by_prometheus(desc, &values, value);
+                let text = written(|writer| writer.samples(desc, [(values, value)]));
+                prop_assert_eq!(&text, &expected);
+                let labels = encode_labels([("a", values[0]), ("b", values[1])]);
+                let cached = [(&*labels, value)].into_iter();
+                let text = written(|writer| writer.cached_samples(desc, cached));
+                prop_assert_eq!(&text, &expected);
+            }
+        }
     }
 
     #[test]
-    fn a_metric_without_samples_is_absent() {
-        static DESC: Desc = Desc {
-            name: "m",
-            kind: Kind::Gauge,
-            help: "H.",
-            server: false,
-            labels: &[],
-        };
-        let mut page = TextWriter::new("", "", 0);
-        page.sample(&DESC, None);
-        page.cached_samples(&DESC, std::iter::empty());
-        assert_eq!(page.into_text(), "");
+    fn a_metric_without_samples_or_with_values_that_are_no_numbers_is_absent() {
+        let text = written(|writer| {
+            writer.sample(&PLAIN, None);
+            writer.sample(&PLAIN, Some(f64::NAN));
+            writer.sample(&PLAIN, Some(f64::INFINITY));
+            writer.cached_samples(&BOTH, std::iter::empty());
+            writer.histograms(&OWN, std::iter::empty());
+        });
+        assert_eq!(text, "");
+    }
+
+    #[test]
+    #[should_panic(expected = "two samples m{a=\"1\",b=\"2\"}")]
+    fn two_samples_with_the_same_labels_are_noticed() {
+        written(|writer| writer.samples(&OWN, [(["1", "2"], 0.0), (["1", "2"], 1.0)]));
     }
 }

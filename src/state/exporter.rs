@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
-use crate::metrics::Histogram;
+use crate::metrics::{Histogram, catalogue::REQUEST_DURATION};
 use crate::plex::{error::PlexError, notification::KINDS, request::Endpoint};
 
 /// Counters about the conversation with Plex.
@@ -38,14 +38,15 @@ impl Exporter {
 
     /// Counts how long Plex took to answer.
     pub fn observe_duration(&mut self, endpoint: Endpoint, took: Duration) {
-        self.durations.entry(endpoint).or_default().observe(took);
+        self.durations
+            .entry(endpoint)
+            .or_insert_with(|| Histogram::new(&REQUEST_DURATION, [endpoint.template()]))
+            .observe(took);
     }
 
     /// How long Plex took to answer, for what it has answered.
-    pub fn durations(&self) -> impl Iterator<Item = (Endpoint, &Histogram)> {
-        self.durations
-            .iter()
-            .map(|(endpoint, histogram)| (*endpoint, histogram))
+    pub fn durations(&self) -> impl Iterator<Item = &Histogram> {
+        self.durations.values()
     }
 
     /// Counts a notification.
