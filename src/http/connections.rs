@@ -3,10 +3,14 @@
 use std::{
     net::{Shutdown, TcpStream},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::{Duration, Instant},
 };
 
 /// Connections served at a time.
-pub const MAX_CONNECTIONS: usize = 64;
+const MAX_CONNECTIONS: usize = 64;
+/// A connection keeps its place at least this long: time to send a request, however many connections
+/// follow. It also bounds the work that clients cause who connect again whenever they give way.
+const KEPT: Duration = Duration::from_millis(50);
 
 /// All open connections.
 ///
@@ -28,8 +32,18 @@ struct Places {
 struct Place {
     id: u64,
     stream: Arc<TcpStream>,
+    since: Instant,
     /// Whether no response is due: the request is incomplete, or the response was sent.
     gives_way: bool,
+}
+
+/// There is no place.
+#[derive(Debug)]
+pub enum NoPlace {
+    /// Every connection waits for its response.
+    Overload,
+    /// The oldest connection gives way at this moment.
+    Until(Instant),
 }
 
 /// An open connection; its place is free again when it is dropped.
@@ -41,18 +55,22 @@ pub struct Connection {
 }
 
 impl Places {
-    /// Makes sure that there is a free place; evicts the oldest connection that can give way.
-    fn make_room(&mut self) -> bool {
+    /// Makes sure that there is a free place; evicts the oldest connection that can give way, once it
+    /// has had its place for the time `kept`.
+    fn make_room(&mut self, kept: Duration) -> Result<(), NoPlace> {
         if self.taken.len() < MAX_CONNECTIONS {
-            return true;
+            return Ok(());
         }
-        let Some(oldest) = self.taken.iter().position(|place| place.gives_way) else {
-            return false;
-        };
+        let oldest = self.taken.iter().position(|place| place.gives_way);
+        let oldest = oldest.ok_or(NoPlace::Overload)?;
+        let until = self.taken[oldest].since + kept;
+        if Instant::now() < until {
+            return Err(NoPlace::Until(until));
+        }
         // Its thread wakes up, and still reads what has arrived: perhaps the rest of the request.
         // An error means that the client has gone.
         let _ = self.taken.remove(oldest).stream.shutdown(Shutdown::Read);
-        true
+        Ok(())
     }
 
     fn of(&mut self, id: u64) -> Option<&mut Place> {
@@ -66,26 +84,24 @@ impl Connections {
         self.places.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Gives `stream` a place; gives it back when there is none.
+    /// Gives `stream` a place.
     ///
     /// # Errors
-    /// When every other connection waits for a response.
-    pub fn admit(self: &Arc<Self>, stream: TcpStream) -> Result<Connection, TcpStream> {
+    /// When there is none, or not yet.
+    pub fn admit(self: &Arc<Self>, stream: &Arc<TcpStream>) -> Result<Connection, NoPlace> {
         let mut places = self.places();
-        if !places.make_room() {
-            return Err(stream);
-        }
-        let (id, stream) = (places.next_id, Arc::new(stream));
+        places.make_room(KEPT)?;
+        let id = places.next_id;
         places.next_id += 1;
         places.taken.push(Place {
             id,
-            stream: Arc::clone(&stream),
+            stream: Arc::clone(stream),
+            since: Instant::now(),
             gives_way: true,
         });
-        drop(places);
         Ok(Connection {
             id,
-            stream,
+            stream: Arc::clone(stream),
             connections: Arc::clone(self),
         })
     }
@@ -110,11 +126,12 @@ impl Connection {
             place.gives_way = false;
             return true;
         }
-        let admitted = places.make_room();
+        let admitted = places.make_room(Duration::ZERO).is_ok();
         if admitted {
             places.taken.push(Place {
                 id: self.id,
                 stream: Arc::clone(&self.stream),
+                since: Instant::now(),
                 gives_way: false,
             });
         }
@@ -145,80 +162,100 @@ mod tests {
 
     use super::*;
 
-    struct Network(TcpListener);
+    struct Network {
+        listener: TcpListener,
+        connections: Arc<Connections>,
+    }
 
     impl Network {
         fn new() -> Self {
-            Self(TcpListener::bind("127.0.0.1:0").unwrap())
+            Self {
+                listener: TcpListener::bind("127.0.0.1:0").unwrap(),
+                connections: Arc::default(),
+            }
         }
 
-        fn connect(&self) -> (TcpStream, TcpStream) {
-            let client = TcpStream::connect(self.0.local_addr().unwrap()).unwrap();
-            (client, self.0.accept().unwrap().0)
+        /// Both ends of a connection.
+        fn connect(&self) -> (TcpStream, Arc<TcpStream>) {
+            let client = TcpStream::connect(self.listener.local_addr().unwrap()).unwrap();
+            (client, Arc::new(self.listener.accept().unwrap().0))
+        }
+
+        /// Admits connections that are old enough to give way.
+        fn fill(&self, count: usize) -> Vec<(TcpStream, Connection)> {
+            let open = (0..count).map(|_| {
+                let (client, server) = self.connect();
+                (client, self.connections.admit(&server).unwrap())
+            });
+            let open = open.collect();
+            for place in &mut self.connections.places().taken {
+                place.since -= KEPT;
+            }
+            open
         }
     }
 
     #[test]
     fn the_oldest_connection_without_a_complete_request_gives_way() {
         let network = Network::new();
-        let connections = Arc::new(Connections::default());
-        let (clients, open): (Vec<_>, Vec<_>) = (0..MAX_CONNECTIONS)
-            .map(|_| {
-                let (client, server) = network.connect();
-                (client, connections.admit(server).unwrap())
-            })
-            .unzip();
-        assert!(open[0].request_complete());
-        assert!(open[2].request_complete());
-        let (_next, server) = network.connect();
-        let next = connections.admit(server).unwrap();
+        let open = network.fill(MAX_CONNECTIONS);
+        assert!(open[0].1.request_complete());
+        assert!(open[2].1.request_complete());
+        let (_client, next) = network.connect();
+        let next = network.connections.admit(&next).unwrap();
         let evicted: Vec<usize> = (0..MAX_CONNECTIONS)
-            .filter(|index| open[*index].is_evicted())
+            .filter(|index| open[*index].1.is_evicted())
             .collect();
         assert_eq!(evicted, [1]);
         // Its thread is woken.
-        assert_eq!((&**open[1].stream()).read(&mut [0]).unwrap(), 0);
-        // A response that was sent gives way first: it is the oldest.
-        open[0].response_sent();
-        let (_another, server) = network.connect();
-        let another = connections.admit(server).unwrap();
-        assert!(open[0].is_evicted() && !open[3].is_evicted());
+        assert_eq!((&**open[1].1.stream()).read(&mut [0]).unwrap(), 0);
+        // A connection whose response was sent is the oldest that can give way.
+        open[0].1.response_sent();
+        let (_client, another) = network.connect();
+        let another = network.connections.admit(&another).unwrap();
+        assert!(open[0].1.is_evicted() && !open[3].1.is_evicted());
         assert!(!next.is_evicted() && !another.is_evicted());
-        drop(clients);
     }
 
     #[test]
-    fn when_every_connection_waits_for_its_response_the_next_is_rejected() {
+    fn every_connection_has_time_to_send_its_request() {
         let network = Network::new();
-        let connections = Arc::new(Connections::default());
-        let mut open: Vec<_> = (0..MAX_CONNECTIONS)
-            .map(|_| {
-                let connection = connections.admit(network.connect().1).unwrap();
-                assert!(connection.request_complete());
-                connection
-            })
+        let begun = Instant::now();
+        let open: Vec<_> = (0..MAX_CONNECTIONS)
+            .map(|_| network.connections.admit(&network.connect().1).unwrap())
             .collect();
-        assert!(connections.admit(network.connect().1).is_err());
+        let (_client, next) = network.connect();
+        let Err(NoPlace::Until(until)) = network.connections.admit(&next) else {
+            panic!("admitted after {:?}", begun.elapsed());
+        };
+        assert!(until >= begun + KEPT && !open[0].is_evicted());
+    }
+
+    #[test]
+    fn when_every_connection_waits_for_its_response_there_is_no_place() {
+        let network = Network::new();
+        let mut open = network.fill(MAX_CONNECTIONS);
+        assert!(open.iter().all(|(_, open)| open.request_complete()));
+        let (_client, next) = network.connect();
+        let overload = network.connections.admit(&next);
+        assert!(matches!(overload, Err(NoPlace::Overload)));
         open.pop();
-        assert!(connections.admit(network.connect().1).is_ok());
+        assert!(network.connections.admit(&next).is_ok());
     }
 
     #[test]
     fn a_request_that_was_complete_when_its_connection_gave_way_takes_another_place() {
         let network = Network::new();
-        let connections = Arc::new(Connections::default());
-        let (mut client, server) = network.connect();
-        let first = connections.admit(server).unwrap();
+        let (mut client, first) = network.fill(1).remove(0);
         client.write_all(b"request").unwrap();
-        let _others: Vec<_> = (0..MAX_CONNECTIONS)
-            .map(|_| connections.admit(network.connect().1).unwrap())
-            .collect();
+        let others = network.fill(MAX_CONNECTIONS - 1);
+        let (_client, next) = network.connect();
+        let next = network.connections.admit(&next).unwrap();
         assert!(first.is_evicted());
         // What had arrived is still there to be read.
-        let mut buffer = [0; 16];
-        assert_eq!((&**first.stream()).read(&mut buffer).unwrap(), 7);
-        assert!(first.request_complete());
-        assert!(!first.is_evicted());
-        assert_eq!(connections.places().taken.len(), MAX_CONNECTIONS);
+        assert_eq!((&**first.stream()).read(&mut [0; 16]).unwrap(), 7);
+        assert!(first.request_complete() && !first.is_evicted());
+        assert!(others[0].1.is_evicted() && !next.is_evicted());
+        assert_eq!(network.connections.places().taken.len(), MAX_CONNECTIONS);
     }
 }

@@ -19,7 +19,7 @@ use log::warn;
 use super::{
     backend::{Backend, respond},
     client::{DeadlineWriter, Incoming, linger, read_head},
-    connections::{Connection, Connections},
+    connections::{Connection, Connections, NoPlace},
     request_head::RequestHead,
     routes::{rejection, route},
     scrapes::Scrapes,
@@ -54,7 +54,7 @@ struct Shared {
     accepting: AtomicUsize,
     /// Whether the log already says that connections cannot be accepted.
     warned: AtomicBool,
-    rejected: Mutex<VecDeque<(Instant, TcpStream)>>,
+    rejected: Mutex<VecDeque<(Instant, Arc<TcpStream>)>>,
     connections: Arc<Connections>,
     backend: Backend,
     state: StateHandle,
@@ -109,12 +109,10 @@ impl Server {
 
 fn accept(shared: &Arc<Shared>) {
     while let Some(stream) = next_connection(shared) {
-        let connection = match shared.connections.admit(stream) {
-            Ok(connection) => connection,
-            Err(stream) => {
-                reject_overload(shared, stream);
-                continue;
-            }
+        let stream = Arc::new(stream);
+        let Some(connection) = admit(&stream, shared) else {
+            reject_overload(shared, stream);
+            continue;
         };
         // The last one that accepts must go on accepting.
         if shared.accepting.fetch_sub(1, Ordering::AcqRel) > 1 {
@@ -128,6 +126,19 @@ fn accept(shared: &Arc<Shared>) {
             });
         }
         shared.accepting.fetch_add(1, Ordering::AcqRel);
+    }
+}
+
+/// Gives a connection a place, perhaps after a moment; none when there are too many.
+fn admit(stream: &Arc<TcpStream>, shared: &Shared) -> Option<Connection> {
+    loop {
+        match shared.connections.admit(stream) {
+            Ok(connection) => return Some(connection),
+            Err(NoPlace::Overload) => return None,
+            Err(NoPlace::Until(moment)) => {
+                std::thread::sleep(moment.saturating_duration_since(Instant::now()));
+            }
+        }
     }
 }
 
@@ -154,14 +165,14 @@ fn next_connection(shared: &Shared) -> Option<TcpStream> {
 }
 
 /// Tells a client that there are too many, without waiting for anything.
-fn reject_overload(shared: &Shared, stream: TcpStream) {
+fn reject_overload(shared: &Shared, stream: Arc<TcpStream>) {
     let _ = stream.set_nonblocking(true);
     if let Ok(response) = rejection(503) {
-        let _ = (&stream).write(&response);
+        let _ = (&*stream).write(&response);
     }
     let _ = stream.shutdown(Shutdown::Write);
     // What it has sent already; unread, it would turn the close into a reset.
-    let _ = (&stream).read(&mut [0; 1_024]);
+    let _ = (&*stream).read(&mut [0; 1_024]);
     let now = Instant::now();
     let mut rejected = shared
         .rejected

@@ -8,7 +8,11 @@
 //! its label values, or has a label that is the key of such a map (`session`, `library_id`); builds
 //! with debug assertions check every line.
 
-use std::{collections::HashSet, fmt::Write as _};
+use std::{
+    collections::HashSet,
+    fmt::Write as _,
+    hash::{BuildHasher as _, BuildHasherDefault, DefaultHasher},
+};
 
 use prometheus::{
     TextEncoder,
@@ -77,8 +81,8 @@ pub struct TextWriter {
     prefix: String,
     /// What follows the labels.
     suffix: &'static str,
-    /// The lines of the current metric so far, in builds with debug assertions.
-    seen: HashSet<String>,
+    /// Hashes of the current metric's label sets so far, in builds with debug assertions.
+    seen: HashSet<u64>,
 }
 
 impl TextWriter {
@@ -152,9 +156,9 @@ impl TextWriter {
             push_labels(&mut self.text, labels);
             self.text.push_str(self.suffix);
             if cfg!(debug_assertions) {
-                let line = self.text[start..].to_owned();
-                assert!(!self.seen.contains(&line), "two samples {line}");
-                self.seen.insert(line);
+                let line = &self.text[start..];
+                let hash = BuildHasherDefault::<DefaultHasher>::default().hash_one(line);
+                assert!(self.seen.insert(hash), "two samples {line}");
             }
             push_value(&mut self.text, value);
             self.text.push('\n');

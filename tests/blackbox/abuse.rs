@@ -3,6 +3,7 @@
 use std::{
     io::{Read, Write},
     net::{SocketAddr, TcpStream},
+    sync::atomic::{AtomicBool, Ordering},
     time::{Duration, Instant},
 };
 
@@ -187,6 +188,125 @@ fn three_hundred_half_sent_requests_cost_64_threads_and_no_scrape() {
     assert_eq!(count(Some(408)), 63, "{told:?}");
     assert_eq!(count(Some(503)), 300 - 63, "{told:?}");
     as_before(&exporter, memory, threads);
+}
+
+#[test]
+fn seventy_clients_that_keep_half_sent_requests_open_starve_no_scrape() {
+    let plex = FakePlex::default();
+    let (exporter, memory, threads) = started(&plex, 10);
+    let usual = usual(&exporter);
+    let done = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        for _ in 0..70 {
+            scope.spawn(|| {
+                while !done.load(Ordering::Acquire) {
+                    let mut stream = open(exporter.address, b"GET /metrics HTTP/1.1\r\nHost: x");
+                    stream
+                        .set_read_timeout(Some(Duration::from_millis(100)))
+                        .unwrap();
+                    // Until it is closed; then the next one.
+                    while !done.load(Ordering::Acquire)
+                        && stream
+                            .read(&mut [0; 512])
+                            .map_or_else(|error| is_timeout(&error), |read| read > 0)
+                    {
+                    }
+                }
+            });
+        }
+        wait(
+            Duration::from_secs(10),
+            || (exporter.proc_status("Threads") > 60).then_some(()),
+            || exporter.proc_status("Threads").to_string(),
+        );
+        let begun = Instant::now();
+        let mut scrapes = 0;
+        while begun.elapsed() < Duration::from_secs(7) {
+            scrape_in_time(&exporter, usual);
+            assert_eq!(exporter.get("/health").status, 200);
+            scrapes += 1;
+            std::thread::sleep(Duration::from_millis(50));
+        }
+        assert!(scrapes > 20, "{scrapes}");
+        done.store(true, Ordering::Release);
+    });
+    as_before(&exporter, memory, threads);
+}
+
+fn is_timeout(error: &std::io::Error) -> bool {
+    matches!(
+        error.kind(),
+        std::io::ErrorKind::WouldBlock | std::io::ErrorKind::TimedOut
+    )
+}
+
+#[test]
+fn a_complete_request_gets_its_response_whoever_comes_after_it() {
+    let plex = FakePlex::default();
+    let (exporter, ..) = started(&plex, 10);
+    let complete: Vec<TcpStream> = (0..20)
+        .map(|_| {
+            open(
+                exporter.address,
+                b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n",
+            )
+        })
+        .collect();
+    let half: Vec<TcpStream> = (0..200)
+        .map(|_| open(exporter.address, b"GET /metrics HTTP/1.1\r\nHost: x"))
+        .collect();
+    for stream in complete {
+        assert_eq!(status(stream), Some(200));
+    }
+    drop(half);
+}
+
+#[test]
+fn slow_readers_of_thousands_of_sessions_leave_the_exporter_small_and_quick() {
+    // Without optimization, a scrape of 5,000 takes too long.
+    let released = std::env::var_os("PLEX_EXPORTER_BIN").is_some();
+    let sessions = if released { 5_000 } else { 1_500 };
+    let plex = FakePlex::default();
+    let (exporter, _, threads) = started(&plex, sessions);
+    let usual = usual(&exporter);
+    for encoding in ["identity", "gzip"] {
+        let request =
+            format!("GET /metrics HTTP/1.1\r\nHost: x\r\nAccept-Encoding: {encoding}\r\n\r\n");
+        let mut slow = Vec::new();
+        for _ in 0..64 {
+            slow.push(open(exporter.address, request.as_bytes()));
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        for _ in 0..5 {
+            scrape_in_time(&exporter, 3 * usual);
+        }
+    }
+    let peak = exporter.proc_status("VmHWM");
+    assert!(peak < 64 * 1024, "{peak} kB");
+    settle(&exporter);
+    assert!(exporter.proc_status("Threads") <= threads);
+}
+
+#[test]
+fn stalled_clients_do_not_delay_the_end() {
+    let plex = FakePlex::default();
+    let (mut exporter, ..) = started(&plex, 1_600);
+    let half: Vec<TcpStream> = (0..30)
+        .map(|_| open(exporter.address, b"GET /metrics HTTP/1.1\r\nHost: x"))
+        .collect();
+    let stuck: Vec<TcpStream> = (0..30)
+        .map(|_| {
+            open(
+                exporter.address,
+                b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n",
+            )
+        })
+        .collect();
+    exporter.page();
+    let (status, took) = exporter.end_by("TERM");
+    assert_eq!(status.code(), Some(0));
+    assert!(took < Duration::from_secs(1), "{took:?}");
+    drop((half, stuck));
 }
 
 #[test]

@@ -1,6 +1,11 @@
-//! The metrics server: routes and manners.
+//! The metrics server: its routes and its HTTP.
 
-use crate::support::{exporter::Setup, fake_plex::FakePlex, payloads::movie, samples::Samples};
+use crate::support::{
+    exporter::{Answer, Setup},
+    fake_plex::FakePlex,
+    payloads::movie,
+    samples::Samples,
+};
 
 #[test]
 fn every_route_answers_as_promised() {
@@ -83,6 +88,112 @@ fn gzip_is_used_where_it_is_accepted_and_pays() {
     assert_eq!(ask("/metrics", "gzip;q=0").header("Content-Encoding"), None);
     assert_eq!(ask("/metrics", "identity").header("Content-Encoding"), None);
     assert_eq!(ask("/health", "gzip").header("Content-Encoding"), None);
+}
+
+#[test]
+fn a_connection_gets_one_response_and_is_closed() {
+    let plex = FakePlex::default();
+    let exporter = Setup::new(&plex.url()).start();
+    for text in [
+        "GET /health HTTP/1.1\r\nHost: x\r\n\r\n",
+        "GET /health HTTP/1.1\r\nHost: x\r\nConnection: keep-alive\r\n\r\n",
+        "GET /health HTTP/1.0\r\nConnection: keep-alive\r\n\r\n",
+        "GET /health HTTP/1.1\r\nHost: x\r\n\r\nGET /health HTTP/1.1\r\nHost: x\r\n\r\n",
+        "GET /health HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: h2c\r\n\r\n",
+    ] {
+        let answer = exporter.send(text);
+        assert_eq!((answer.status, answer.text()), (200, "ok\n"), "{text:?}");
+        assert_eq!(answer.header("Connection"), Some("close"), "{text:?}");
+        assert_eq!(answer.header("Content-Length"), Some("3"), "{text:?}");
+        assert_eq!(answer.header("Transfer-Encoding"), None, "{text:?}");
+    }
+    for (text, status) in [
+        ("GET /metricsx HTTP/1.1\r\n\r\n", 404),
+        ("DELETE / HTTP/1.1\r\n\r\n", 405),
+        ("GET\r\n\r\n", 400),
+    ] {
+        let answer = exporter.send(text);
+        assert_eq!(answer.status, status);
+        assert_eq!(answer.header("Connection"), Some("close"), "{text:?}");
+    }
+}
+
+#[test]
+fn a_head_has_the_headers_of_a_get() {
+    let plex = FakePlex::default();
+    let exporter = Setup::new(&plex.url()).start();
+    for path in ["/health", "/", "/nowhere"] {
+        let headers = |method: &str| {
+            let answer = exporter.send(&format!("{method} {path} HTTP/1.1\r\nHost: x\r\n\r\n"));
+            let lines = answer.head.lines();
+            let fixed = lines.filter(|line| !line.starts_with("Date:"));
+            fixed.map(str::to_owned).collect::<Vec<_>>()
+        };
+        assert_eq!(headers("HEAD"), headers("GET"), "{path}");
+    }
+    let head = exporter.send(
+        "HEAD /metrics HTTP/1.1\r\nHost: x\r\nAccept-Encoding: gzip\r\nContent-Length: 0\r\n\r\n",
+    );
+    assert_eq!((head.status, head.body.len()), (200, 0));
+    assert_eq!(head.header("Content-Encoding"), Some("gzip"));
+}
+
+#[test]
+fn unusual_requests_get_the_usual_response() {
+    let plex = FakePlex::default();
+    let exporter = Setup::new(&plex.url()).start();
+    let long = "x".repeat(2_000);
+    for text in [
+        "GET http://nas:9594/health HTTP/1.1\r\nHost: nas:9594\r\n\r\n".to_owned(),
+        "GET /health?probe=1 HTTP/1.1\r\nHost: x\r\n\r\n".to_owned(),
+        "GET /health HTTP/1.1\r\n\r\n".to_owned(),
+        "GET /health HTTP/1.1\nHost: x\n\n".to_owned(),
+        "GET /health HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\n\r\nhello".to_owned(),
+        format!("GET /health HTTP/1.1\r\nHost: x\r\nContent-Length: 2000\r\n\r\n{long}"),
+        "GET /health HTTP/1.1\r\nContent-Length: 5\r\nContent-Length: 50\r\n\r\nhello".to_owned(),
+        "GET /health HTTP/1.1\r\nContent-Length: -1\r\nHost: x\r\n\r\n".to_owned(),
+        "GET /health HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n"
+            .to_owned(),
+        "GET /health HTTP/1.1\r\nTransfer-Encoding: chunked\r\nContent-Length: 3\r\n\r\n"
+            .to_owned(),
+        "GET /health HTTP/1.1\r\nExpect: 100-continue\r\nContent-Length: 9\r\n\r\n".to_owned(),
+        "GET /health HTTP/1.1\r\nExpect: something\r\n\r\n".to_owned(),
+        "GET /health HTTP/1.1\r\nTE: chunked, trailers\r\n\r\n".to_owned(),
+        "GET /health HTTP/1.1\r\nX-Name: \u{e9}\u{1f600}\r\n\r\n".to_owned(),
+        "\r\nGET /health HTTP/1.1\r\nHost: x\r\n\r\n".to_owned(),
+    ] {
+        let answer = exporter.send(&text);
+        assert_eq!((answer.status, answer.text()), (200, "ok\n"), "{text:?}");
+    }
+    for (text, status) in [
+        ("GET /health HTTP/1.1\r\nHost: x\r\n folded\r\n\r\n", 400),
+        ("GET /health HTTP/1.1\r\nHost : x\r\n\r\n", 400),
+        ("GET /health HTTP/1.1\r\nX: a\0b\r\n\r\n", 400),
+        ("GET  /health HTTP/1.1\r\n\r\n", 400),
+        ("GET /health HTTP/2.0\r\n\r\n", 400),
+        ("GET //health HTTP/1.1\r\n\r\n", 404),
+        ("GET /HEALTH HTTP/1.1\r\n\r\n", 404),
+        ("get /health HTTP/1.1\r\n\r\n", 405),
+    ] {
+        assert_eq!(exporter.send(text).status, status, "{text:?}");
+    }
+}
+
+#[test]
+fn a_client_that_half_closes_after_its_request_gets_the_response() {
+    let plex = FakePlex::default();
+    let exporter = Setup::new(&plex.url()).start();
+    let mut stream = std::net::TcpStream::connect(exporter.address).unwrap();
+    std::io::Write::write_all(&mut stream, b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n").unwrap();
+    stream.shutdown(std::net::Shutdown::Write).unwrap();
+    let mut bytes = Vec::new();
+    std::io::Read::read_to_end(&mut stream, &mut bytes).unwrap();
+    let answer = Answer::parse(&bytes);
+    assert_eq!(answer.status, 200);
+    assert_eq!(
+        answer.header("Content-Length"),
+        Some(answer.body.len().to_string().as_str())
+    );
 }
 
 #[test]
