@@ -205,11 +205,12 @@ fn seventy_clients_that_keep_half_sent_requests_open_starve_no_scrape() {
                         .set_read_timeout(Some(Duration::from_millis(100)))
                         .unwrap();
                     // Until it is closed; then the next one.
-                    while !done.load(Ordering::Acquire)
-                        && stream
-                            .read(&mut [0; 512])
-                            .map_or_else(|error| is_timeout(&error), |read| read > 0)
-                    {
+                    while !done.load(Ordering::Acquire) {
+                        match stream.read(&mut [0; 512]) {
+                            Ok(1..) => {}
+                            Err(error) if is_timeout(&error) => {}
+                            Ok(0) | Err(_) => break,
+                        }
                     }
                 }
             });

@@ -1,6 +1,6 @@
 //! Reads the Prometheus text format.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 
 /// The labels of the simulated server.
 pub const SERVER: [(&str, &str); 2] = [
@@ -27,12 +27,15 @@ pub struct Samples {
 impl Samples {
     pub fn parse(text: &str) -> Self {
         let mut samples = Self::default();
+        let mut seen = HashSet::new();
         for line in text.lines() {
             if let Some(rest) = line.strip_prefix("# TYPE ") {
                 let (name, kind) = rest.split_once(' ').expect("a type");
                 let before = samples.types.insert(name.to_owned(), kind.to_owned());
                 assert_eq!(before, None, "{name} has two TYPE lines");
             } else if !line.starts_with('#') {
+                let (series, _) = line.rsplit_once(' ').expect("a value");
+                assert!(seen.insert(series), "two samples {series}");
                 samples.all.push(parse_sample(line));
             }
         }
