@@ -18,8 +18,10 @@ pub struct Figures {
     pub exact_plays: BTreeSet<PlayId>,
     /// The largest error of one of them, in seconds.
     pub exact_error: f64,
-    /// The largest error of any other.
+    /// The largest error of any other that has ended.
     pub gap_error: f64,
+    /// The largest error while nothing is heard of a play.
+    pub live_error: f64,
 }
 
 impl fmt::Display for World {
@@ -36,6 +38,7 @@ impl fmt::Display for World {
             exact_plays,
             exact_error,
             gap_error,
+            live_error,
         } = &self.figures;
         let Ledger {
             requests,
@@ -64,7 +67,7 @@ impl fmt::Display for World {
         write!(
             out,
             "seconds wrong by at most {exact_error:.3} for the {} plays of which everything was \
-             notified, {gap_error:.3} for others",
+             notified, {gap_error:.3} for others, {live_error:.3} while nothing was heard of them",
             exact_plays.len()
         )
     }

@@ -253,12 +253,15 @@ impl World {
             "at {}: {shown} s shown, {truth} s true, {tolerance} ms allowed: {play:?}",
             self.now
         );
+        let figures = &mut self.figures;
         let heard = play.ended.is_some() && !self.oracle.unheard.contains_key(&id);
-        if heard && play.known.allowance == 0 {
-            self.figures.exact_plays.insert(id);
-            self.figures.exact_error = self.figures.exact_error.max(error);
+        if !heard {
+            figures.live_error = figures.live_error.max(error);
+        } else if play.known.allowance < SHOWN_AFTER {
+            figures.exact_plays.insert(id);
+            figures.exact_error = figures.exact_error.max(error);
         } else {
-            self.figures.gap_error = self.figures.gap_error.max(error);
+            figures.gap_error = figures.gap_error.max(error);
         }
     }
 

@@ -178,6 +178,25 @@ impl<'a> Evening<'a> {
         }
     }
 
+    /// Plays from `second` on: the Plex before it is another run of the same server.
+    pub fn resume(plex: &'a FakePlex, second: u64) -> Self {
+        Self {
+            second,
+            ..Self::new(plex)
+        }
+    }
+
+    /// Plays in real time until `end`, and calls `each` after every second.
+    pub fn play_until(mut self, end: u64, each: impl Fn(u64)) -> u64 {
+        while self.second < end {
+            let next = std::time::Instant::now() + Duration::from_secs(1);
+            self.second();
+            each(self.second);
+            std::thread::sleep(next.saturating_duration_since(std::time::Instant::now()));
+        }
+        self.second
+    }
+
     /// Plays one second.
     pub fn second(&mut self) {
         for (at, scene) in SCENES {

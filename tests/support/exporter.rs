@@ -5,11 +5,11 @@ use std::{
     net::{SocketAddr, TcpStream},
     path::PathBuf,
     process::{Child, Command, ExitStatus, Stdio},
-    sync::{Arc, Condvar, Mutex},
+    sync::{Arc, Condvar, Mutex, PoisonError},
     time::{Duration, Instant},
 };
 
-use super::samples::Samples;
+use super::{page_watch::PageWatch, samples::Samples};
 
 pub const TOKEN: &str = "s3cretT0kenOfTheAdmin";
 
@@ -32,6 +32,8 @@ pub struct Exporter {
     pub address: SocketAddr,
     pub health_file: PathBuf,
     log: Arc<Log>,
+    /// Reads every page that a test reads.
+    watch: Mutex<PageWatch>,
 }
 
 #[derive(Default)]
@@ -122,6 +124,7 @@ impl Setup {
             address: ([127, 0, 0, 1], 0).into(),
             health_file: self.health_file,
             log,
+            watch: Mutex::default(),
         };
         let line = exporter.wait_for_log("metrics on http://");
         let address = line
@@ -226,8 +229,11 @@ impl Exporter {
     }
 
     pub fn page(&self) -> String {
+        let mut watch = self.watch.lock().unwrap_or_else(PoisonError::into_inner);
         let answer = self.get("/metrics");
         assert_eq!(answer.status, 200, "{}", answer.head);
+        // Plays that are removed may begin again between two pages.
+        watch.read(answer.text(), |_| true);
         answer.text().to_owned()
     }
 

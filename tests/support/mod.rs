@@ -13,9 +13,11 @@
     reason = "a failed expectation is a failed test"
 )]
 
+pub mod core;
 pub mod evening;
 pub mod exporter;
 pub mod fake_plex;
+pub mod page_watch;
 pub mod payloads;
 pub mod samples;
 pub mod tls;
