@@ -27,7 +27,6 @@ use crate::{
         socket::{Received, Socket},
         wire,
     },
-    state::libraries::library_directories,
     tls,
     token::Token,
 };
@@ -269,7 +268,7 @@ fn check_libraries(client: &Client, report: &mut Report<impl Write>) -> io::Resu
         Ok(_) => return Ok(()),
         Err(error) => return report.fail("libraries", &error.to_string()),
     };
-    let Some(libraries) = library_directories(&providers) else {
+    let Some(libraries) = providers.libraries() else {
         let text = "not listed yet: Plex is starting; check again in a minute";
         return report.info("libraries", text);
     };

@@ -44,7 +44,7 @@ impl<'de> Deserialize<'de> for Scalar<'de> {
                 Ok(Scalar::Number(value))
             }
             fn visit_str<E>(self, value: &str) -> Result<Self::Value, E> {
-                Ok(Scalar::Text(value.to_owned().into()))
+                Ok(Scalar::Text(truncate(value).to_owned().into()))
             }
             fn visit_borrowed_str<E>(self, value: &'de str) -> Result<Self::Value, E> {
                 Ok(Scalar::Text(value.into()))
@@ -65,7 +65,17 @@ impl<'de> Deserialize<'de> for Scalar<'de> {
     }
 }
 
-/// Text; numbers and booleans become text too (ids come as either). Empty text counts as absent.
+/// Longer text is cut when it is decoded: whatever Plex or a client makes up, little of it is kept.
+pub const MAX_TEXT: usize = 256;
+
+/// The beginning of a text, cut on a character boundary.
+#[must_use]
+pub fn truncate(text: &str) -> &str {
+    &text[..text.floor_char_boundary(MAX_TEXT)]
+}
+
+/// Text of at most [`MAX_TEXT`] bytes; numbers and booleans become text too (ids come as either).
+/// Empty text counts as absent.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Text(Option<Box<str>>);
 
@@ -81,11 +91,18 @@ impl Text {
     pub fn or_empty(&self) -> &str {
         self.get().unwrap_or_default()
     }
+
+    /// Whether it is `word`; case and outer white space do not matter.
+    #[must_use]
+    pub fn is(&self, word: &str) -> bool {
+        self.or_empty().trim().eq_ignore_ascii_case(word)
+    }
 }
 
 impl From<&str> for Text {
     fn from(text: &str) -> Self {
-        Self(Some(text).filter(|text| !text.is_empty()).map(Box::from))
+        let text = Some(truncate(text)).filter(|text| !text.is_empty());
+        Self(text.map(Box::from))
     }
 }
 
@@ -93,7 +110,7 @@ impl<'de> Deserialize<'de> for Text {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         Ok(Self(match Scalar::deserialize(deserializer)? {
             Scalar::Text(text) if text.is_empty() => None,
-            Scalar::Text(text) => Some(text.into()),
+            Scalar::Text(text) => Some(truncate(&text).into()),
             Scalar::Integer(number) => Some(number.to_string().into()),
             Scalar::Number(number) => Some(number.to_string().into()),
             Scalar::Flag(flag) => Some(flag.to_string().into()),
@@ -401,6 +418,17 @@ mod tests {
             r#"{"id":5,"bitrate":" 2108 ","selected":"true","unknown":[{"x":[1,{}]}]}"#,
         ] {
             assert_eq!(item(drift), expected, "{drift}");
+        }
+    }
+
+    #[test]
+    fn long_text_is_cut_on_a_character_boundary() {
+        for (text, bytes) in [
+            ("é".repeat(200), 256),
+            (format!("a{}", "é".repeat(200)), 255),
+        ] {
+            let cut = item(&serde_json::json!({"id": text}).to_string());
+            assert_eq!(cut.id.or_empty(), &text[..bytes]);
         }
     }
 

@@ -5,6 +5,7 @@
 pub mod clean_json;
 pub mod client;
 pub mod error;
+pub mod id;
 pub mod lenient;
 pub mod notification;
 pub mod request;

@@ -9,8 +9,8 @@ use serde::Deserialize;
 
 use super::{
     clean_json::CleanJson,
+    id::Id,
     lenient::{LenientVec, Number, Raw, Text},
-    request::Id,
     wire::{Activity, TranscodeSession},
 };
 

@@ -1,8 +1,6 @@
 //! What the exporter asks Plex for.
 
-use std::fmt;
-
-use super::wire;
+use super::{id::Id, wire};
 
 /// The kinds of request, for the exporter's own metrics: templates, so that ids make no series.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -63,26 +61,6 @@ impl Endpoint {
             Self::Updater => "/updater/status",
             Self::Notifications => "/:/websockets/notifications",
         }
-    }
-}
-
-/// A number that names something in Plex: only digits, so it can stand in a URL.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Id(u64);
-
-impl Id {
-    /// Reads digits; anything else (a sign, a URI, nothing) is no id.
-    #[must_use]
-    pub fn parse(text: &str) -> Option<Self> {
-        text.bytes()
-            .all(|byte| byte.is_ascii_digit())
-            .then(|| text.parse().ok().map(Self))?
-    }
-}
-
-impl fmt::Display for Id {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.fmt(formatter)
     }
 }
 
@@ -198,22 +176,6 @@ pub enum PlexResponse {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn only_digits_are_an_id() {
-        assert_eq!(Id::parse("1036").unwrap().to_string(), "1036");
-        for bad in [
-            "",
-            "-2",
-            "+3",
-            "1/../2",
-            "com.gracenote://x",
-            "٣",
-            "99999999999999999999999",
-        ] {
-            assert_eq!(Id::parse(bad), None, "{bad}");
-        }
-    }
 
     #[test]
     fn paging_stands_in_query_and_headers() {

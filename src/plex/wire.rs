@@ -7,7 +7,10 @@
 
 use serde::Deserialize;
 
-use super::lenient::{Flag, LenientVec, MaybeObject, Number, Text};
+use super::{
+    id::Id,
+    lenient::{Flag, LenientVec, MaybeObject, Number, Text},
+};
 
 /// Every answer is an object with this one key. Its absence means that something else answered.
 #[derive(Debug, Deserialize)]
@@ -53,6 +56,29 @@ pub struct Providers {
     /// Present only while the server starts.
     #[serde(rename = "startState")]
     pub start_state: Text,
+}
+
+impl Providers {
+    /// The libraries of Plex's own provider. `None` when the response does not tell: a server that is
+    /// starting lists nothing, and that does not mean that everything was deleted.
+    #[must_use]
+    pub fn libraries(&self) -> Option<Vec<(Id, &Directory)>> {
+        const KINDS: [&str; 5] = ["movie", "show", "artist", "photo", "homevideo"];
+        let own = self
+            .providers
+            .as_slice()
+            .iter()
+            .filter(|provider| provider.identifier.is("com.plexapp.plugins.library"));
+        let libraries: Vec<_> = own
+            .flat_map(|provider| provider.features.as_slice())
+            .filter(|feature| feature.kind.is("content"))
+            .flat_map(|feature| feature.directories.as_slice())
+            .filter(|directory| KINDS.iter().any(|kind| directory.kind.is(kind)))
+            .filter_map(|directory| Some((Id::parse(directory.id.get()?)?, directory)))
+            .collect();
+        let starting = self.start_state.get().is_some();
+        (!starting || !libraries.is_empty()).then_some(libraries)
+    }
 }
 
 /// One media provider.

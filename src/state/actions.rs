@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use log::Level;
 
-use crate::plex::request::{Id, PlexRequest};
+use crate::plex::{id::Id, request::PlexRequest};
 
 /// A line for the log.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use super::sanitize::{normalize_token, truncate};
+use super::sanitize::normalize_token;
 use crate::plex::{notification::ActivityChange, wire::Activity};
 
 /// At most this many running activities are kept; a real server has a handful.
@@ -35,7 +35,7 @@ impl Activities {
             .unwrap_or_default();
         let kind = activity.map_or("", |activity| activity.kind.or_empty());
         if change.event.or_empty().trim().eq_ignore_ascii_case("ended") {
-            self.running.remove(truncate(uuid));
+            self.running.remove(uuid);
             // Scans and refreshes; not the analysis of what is there already.
             ["library.update", "library.refresh"]
                 .iter()
@@ -47,7 +47,6 @@ impl Activities {
     }
 
     fn begin(&mut self, uuid: &str, kind: &str) {
-        let uuid = truncate(uuid);
         if uuid.is_empty() {
             return;
         }

@@ -1,89 +1,191 @@
 //! A limit on the requests that notifications can trigger, whatever notifications arrive.
 //!
-//! The timetable alone costs Plex some 700 requests an hour when nobody plays and 1,050 with live
-//! sessions. Everything beyond it, for whatever reason, takes a permit here: a burst of
-//! [`BURST`], refilled so that an hour stays below 900 (idle) and 1,800 (up to ten sessions).
+//! The timetable alone costs Plex some 650 requests an hour when nobody plays and 950 with live
+//! sessions. Everything beyond it, for whatever reason, takes a permit here. Each purpose has permits
+//! of its own, so that a storm of one kind of notification delays no request of another kind. What an
+//! hour's permits add to the timetable stays below the limit of the contract.
 
 use std::time::{Duration, Instant};
 
-/// Permits that can be taken at once after a quiet time.
-pub const BURST: u32 = 12;
-/// A permit comes back this often while no session is live: 120 an hour.
-const IDLE_REFILL: Duration = Duration::from_secs(30);
-/// A permit comes back this often with up to [`FEW_SESSIONS`] live sessions: 600 an hour.
-const LIVE_REFILL: Duration = Duration::from_secs(6);
-/// With more sessions than these, the refill grows in proportion.
+/// Requests an hour while nobody plays, by contract.
+const IDLE_LIMIT: u32 = 900;
+/// Requests an hour with up to [`FEW_SESSIONS`] sessions, by contract.
+const LIVE_LIMIT: u32 = 1_800;
+/// What the timetable takes of that while nobody plays, item counts aside: `/` 240, statistics 240,
+/// `/status/sessions` 60, `/media/providers` 60, `/activities` 30, two once an hour.
+const IDLE_TIMETABLE: u32 = 632;
+/// The same with live sessions: statistics 480, `/status/sessions` 120.
+const LIVE_TIMETABLE: u32 = 932;
+/// However many libraries are counted, so many permits come back in an hour.
+const MIN_PERMITS: u32 = 24;
+/// With more sessions than these, there are more permits in proportion …
 pub const FEW_SESSIONS: u32 = 10;
+/// … up to this multiple: a listing of very many sessions is a large response.
+const MAX_FACTOR: u32 = 5;
 
-/// Permits for requests beyond the timetable.
+/// What a permit is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Purpose {
+    /// Who plays what: `/status/sessions` and the metadata of titles.
+    Viewing,
+    /// The server itself: `/`.
+    Server,
+    /// Everything else: libraries, item counts, users, updates.
+    Upkeep,
+}
+
+const PURPOSES: [Purpose; 3] = [Purpose::Viewing, Purpose::Server, Purpose::Upkeep];
+
+impl Purpose {
+    /// Permits that can be taken at once after a quiet time.
+    const fn burst(self, live: bool) -> u32 {
+        match (self, live) {
+            (Self::Viewing, true) => 40,
+            (Self::Viewing, false) => 24,
+            (Self::Server, true) => 10,
+            (Self::Server, false) | (Self::Upkeep, _) => 6,
+        }
+    }
+
+    /// Its percentage of the permits that come back.
+    const fn share(self) -> u32 {
+        match self {
+            Self::Viewing => 55,
+            Self::Server => 20,
+            Self::Upkeep => 25,
+        }
+    }
+}
+
+/// Permits for one purpose.
 ///
 /// Kept as the moment at which all permits are back (the generic cell rate algorithm): instants
-/// compare exactly, so that [`Self::next_permit`] and [`Self::take`] never disagree.
+/// compare exactly, so that [`Self::next`] and [`Self::take`] never disagree.
 #[derive(Debug)]
-pub struct RequestBudget {
+struct Permits {
     full_at: Instant,
     refill: Duration,
+    burst: u32,
+}
+
+impl Permits {
+    fn next(&self) -> Option<Instant> {
+        // Without a representable moment it lies before the machine's start: long ago.
+        self.full_at.checked_sub(self.refill * (self.burst - 1))
+    }
+
+    fn take(&mut self, now: Instant) -> bool {
+        let available = self.next().is_none_or(|moment| moment <= now);
+        if available {
+            self.full_at = self.full_at.max(now) + self.refill;
+        }
+        available
+    }
+
+    /// Permits already taken stay taken.
+    fn adapt(&mut self, refill: Duration, burst: u32, now: Instant) {
+        if refill != self.refill {
+            let taken = self.full_at.saturating_duration_since(now);
+            let taken = taken.mul_f64(refill.as_secs_f64() / self.refill.as_secs_f64());
+            // Where fewer can be taken at once now, no more than these are missing.
+            self.full_at = now + taken.min(refill * burst);
+            self.refill = refill;
+        }
+        self.burst = burst;
+    }
+}
+
+/// Permits for requests beyond the timetable.
+#[derive(Debug)]
+pub struct RequestBudget {
+    permits: [Permits; PURPOSES.len()],
 }
 
 impl RequestBudget {
     /// A full budget.
     #[must_use]
     pub fn new(now: Instant) -> Self {
-        Self {
+        let permits = PURPOSES.map(|purpose| Permits {
             full_at: now,
-            refill: IDLE_REFILL,
-        }
+            refill: refill(purpose, 0, 0),
+            burst: purpose.burst(false),
+        });
+        Self { permits }
     }
 
-    /// Adapts the refill to the number of live sessions; permits already taken stay taken.
-    pub fn set_sessions(&mut self, live: usize, now: Instant) {
-        let live = u32::try_from(live).unwrap_or(u32::MAX);
-        let refill = match live {
-            0 => IDLE_REFILL,
-            _ if live <= FEW_SESSIONS => LIVE_REFILL,
-            _ => LIVE_REFILL * FEW_SESSIONS / live,
-        };
-        if refill != self.refill {
-            let taken = self.full_at.saturating_duration_since(now);
-            self.full_at = now + taken.mul_f64(refill.as_secs_f64() / self.refill.as_secs_f64());
-            self.refill = refill;
+    /// Adapts to the number of live sessions and to the item counts on the timetable of an hour.
+    pub fn adapt(&mut self, sessions: usize, counts: u32, now: Instant) {
+        let sessions = u32::try_from(sessions).unwrap_or(u32::MAX);
+        for (purpose, permits) in PURPOSES.into_iter().zip(&mut self.permits) {
+            let burst = purpose.burst(sessions > 0);
+            permits.adapt(refill(purpose, sessions, counts), burst, now);
         }
     }
 
     /// When the next permit can be taken: perhaps long ago.
     #[must_use]
-    pub fn next_permit(&self) -> Option<Instant> {
-        // Without a representable moment it lies before the machine's start: long ago.
-        self.full_at.checked_sub(self.refill * (BURST - 1))
+    pub fn next_permit(&self, purpose: Purpose) -> Option<Instant> {
+        self.permits[purpose as usize].next()
     }
 
     /// Takes a permit, if there is one at `now`.
-    pub fn take(&mut self, now: Instant) -> bool {
-        let available = self.next_permit().is_none_or(|moment| moment <= now);
-        if available {
-            self.full_at = self.full_at.max(now) + self.refill;
-        }
-        available
+    pub fn take(&mut self, purpose: Purpose, now: Instant) -> bool {
+        self.permits[purpose as usize].take(now)
     }
+}
+
+/// How often a permit comes back.
+fn refill(purpose: Purpose, sessions: u32, counts: u32) -> Duration {
+    let live = sessions > 0;
+    let (limit, timetable) = if live {
+        (LIVE_LIMIT, LIVE_TIMETABLE)
+    } else {
+        (IDLE_LIMIT, IDLE_TIMETABLE)
+    };
+    let bursts: u32 = PURPOSES.iter().map(|purpose| purpose.burst(live)).sum();
+    let permits = limit.saturating_sub(timetable + counts + bursts);
+    let hour = permits.max(MIN_PERMITS) * purpose.share() / 100;
+    let factor = sessions.clamp(FEW_SESSIONS, FEW_SESSIONS * MAX_FACTOR);
+    Duration::from_hours(1) * FEW_SESSIONS / (hour * factor)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn taken_in_an_hour(sessions: usize) -> u32 {
+    fn taken_in_an_hour(sessions: usize, counts: u32) -> u32 {
         let start = Instant::now();
         let mut budget = RequestBudget::new(start);
-        budget.set_sessions(sessions, start);
-        let seconds = (0..3_600).map(|second| start + Duration::from_secs(second));
-        u32::try_from(seconds.filter(|now| budget.take(*now)).count()).unwrap()
+        budget.adapt(sessions, counts, start);
+        let mut taken = 0;
+        for second in 0..3_600 {
+            for purpose in PURPOSES {
+                while budget.take(purpose, start + Duration::from_secs(second)) {
+                    taken += 1;
+                }
+            }
+        }
+        taken
     }
 
     #[test]
-    fn an_hour_of_constant_demand_gets_the_burst_and_the_refill() {
-        assert_eq!(taken_in_an_hour(0), BURST + 119);
-        assert_eq!(taken_in_an_hour(10), BURST + 599);
-        assert!(taken_in_an_hour(50) > 2_500);
+    fn constant_demand_and_the_timetable_stay_below_the_limit_of_an_hour() {
+        for counts in [0, 20, 160] {
+            assert!(taken_in_an_hour(0, counts) + IDLE_TIMETABLE + counts <= 900 + MIN_PERMITS);
+            assert!(taken_in_an_hour(10, counts) + LIVE_TIMETABLE + counts <= 1_800);
+        }
+        assert!(taken_in_an_hour(10, 20) > 600);
+        assert!(taken_in_an_hour(50, 20) > 3_000);
+        assert!(taken_in_an_hour(10_000, 20) < 5_000);
+    }
+
+    #[test]
+    fn a_storm_for_one_purpose_leaves_the_permits_of_the_others() {
+        let now = Instant::now();
+        let mut budget = RequestBudget::new(now);
+        while budget.take(Purpose::Upkeep, now) {}
+        assert!(budget.take(Purpose::Viewing, now));
+        assert!(budget.take(Purpose::Server, now));
     }
 
     #[test]
@@ -91,10 +193,10 @@ mod tests {
         let mut now = Instant::now();
         let mut budget = RequestBudget::new(now);
         for sessions in [0, 3, 0, 70, 7, 0] {
-            budget.set_sessions(sessions, now);
-            while budget.take(now) {}
-            now = budget.next_permit().unwrap();
-            assert!(budget.take(now));
+            budget.adapt(sessions, 30, now);
+            while budget.take(Purpose::Viewing, now) {}
+            now = budget.next_permit(Purpose::Viewing).unwrap();
+            assert!(budget.take(Purpose::Viewing, now));
         }
     }
 }

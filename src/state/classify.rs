@@ -10,30 +10,37 @@ pub fn is(text: Option<&str>, word: &str) -> bool {
     text.is_some_and(|text| text.trim().eq_ignore_ascii_case(word))
 }
 
-fn transcodes(transcode: Option<&TranscodeSession>) -> bool {
-    transcode.is_some_and(|transcode| {
-        is(transcode.video_decision.get(), "transcode")
-            || is(transcode.audio_decision.get(), "transcode")
-    })
+/// Whether it says what happens to video or audio.
+#[must_use]
+pub fn has_decisions(transcode: &TranscodeSession) -> bool {
+    transcode.video_decision.get().is_some() || transcode.audio_decision.get().is_some()
 }
 
-/// `stream_type`: `direct play`, `copy` or `transcode`.
+/// `stream_type`: `direct play`, `copy` or `transcode`; `transcode` exactly where
+/// [`transcode_type`] is not `none`, as far as Plex says what is transcoded.
 ///
 /// A TranscodeSession alone does not mean transcoding (clients that ask for a decision get one even
-/// for direct play), so the selected part's own decision comes before its `copy`.
+/// for direct play), so the selected part's own decision comes before its `copy`. But Plex calls a
+/// part `transcode` that it only repackages, so that is believed of a part only where nothing else
+/// is known.
 #[must_use]
 pub fn stream_type<'a>(
     transcode: Option<&TranscodeSession>,
     part_decision: Option<&'a str>,
 ) -> Cow<'a, str> {
-    if transcodes(transcode) {
+    if transcode_type(transcode) != "none" {
         return Cow::Borrowed("transcode");
     }
     if is(part_decision, "directplay") || is(part_decision, "direct play") {
         return Cow::Borrowed("direct play");
     }
     match part_decision.map(normalize_token) {
-        Some(decision) if !decision.is_empty() => decision,
+        Some(decision)
+            if !decision.is_empty()
+                && (decision != "transcode" || !transcode.is_some_and(has_decisions)) =>
+        {
+            decision
+        }
         _ => {
             let copies = transcode.is_some_and(|transcode| {
                 is(transcode.video_decision.get(), "copy")
@@ -243,6 +250,8 @@ mod tests {
         let both = transcode(r#"{"videoDecision":" Transcode","audioDecision":"copy"}"#);
         let copy = transcode(r#"{"videoDecision":"copy","audioDecision":"COPY"}"#);
         let direct = transcode(r#"{"videoDecision":"directplay"}"#);
+        let codecs = transcode(r#"{"sourceVideoCodec":"hevc","videoCodec":"h264"}"#);
+        let bare = transcode(r#"{"key":"/transcode/sessions/a"}"#);
         for (transcode, part, expected) in [
             (None, None, "direct play"),
             (None, Some("directplay"), "direct play"),
@@ -252,6 +261,9 @@ mod tests {
             (Some(&copy), Some("directplay"), "direct play"),
             (Some(&copy), Some(""), "copy"),
             (Some(&copy), None, "copy"),
+            (Some(&copy), Some("transcode"), "copy"),
+            (Some(&codecs), Some("directplay"), "transcode"),
+            (Some(&bare), Some("transcode"), "transcode"),
             (Some(&direct), None, "direct play"),
             (Some(&direct), Some("sky\nwriting"), "other"),
         ] {

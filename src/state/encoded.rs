@@ -121,8 +121,8 @@ fn media(play: &Play) -> Option<Box<str>> {
     let unknown = Source::default();
     let source = match (play.source.as_deref(), play.title) {
         (Some(source), _) => source,
-        (None, Title::Wanted { .. }) => return None,
-        (None, Title::None | Title::Done) => &unknown,
+        (None, Title::Wanted) => return None,
+        (None, Title::None | Title::Retried | Title::Done) => &unknown,
     };
     Some(encode(
         &catalogue::SESSION_MEDIA_INFO,

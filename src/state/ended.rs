@@ -28,12 +28,18 @@ pub struct EndedPlays {
 }
 
 fn expiry(end: &End) -> Instant {
-    let series = end.at.max(end.listed) + KEEP_ENDED;
+    let series = end.listed.map_or(end.at, |listed| end.at.max(listed)) + KEEP_ENDED;
     if end.reason == EndReason::Orphaned {
         series.max(end.at + KEEP_ORPHANED)
     } else {
         series
     }
+}
+
+/// When it is forgotten, or stops waiting for its library.
+fn deadline(play: &Play) -> Option<Instant> {
+    let expiry = play.end.as_ref().map(expiry);
+    expiry.into_iter().chain(play.library_deadline()).min()
 }
 
 impl EndedPlays {
@@ -47,8 +53,20 @@ impl EndedPlays {
         self.plays.values_mut()
     }
 
-    /// Keeps `play`; gives back the oldest when there are too many.
-    pub fn insert(&mut self, play: Play) -> Option<Play> {
+    /// Whether a play under this key has ended.
+    #[must_use]
+    pub fn has_key(&self, key: &str) -> bool {
+        self.by_key.contains_key(key)
+    }
+
+    /// When one of them is to be looked at next.
+    #[must_use]
+    pub fn deadline(&self, id: u64) -> Option<Instant> {
+        deadline(self.plays.get(&id)?)
+    }
+
+    /// Keeps `play`; gives back its number, and the oldest when there are too many.
+    pub fn insert(&mut self, play: Play) -> (u64, Option<Play>) {
         let id = self.next;
         self.next += 1;
         self.by_key
@@ -60,11 +78,14 @@ impl EndedPlays {
             self.by_info.entry(info).or_default().push(id);
         }
         self.plays.insert(id, play);
-        if self.plays.len() <= MAX_ENDED {
-            return None;
-        }
-        let oldest = *self.plays.first_key_value()?.0;
-        self.remove(oldest)
+        let oldest = self.plays.first_key_value().map(|(oldest, _)| *oldest);
+        let full = self.plays.len() > MAX_ENDED;
+        (
+            id,
+            oldest
+                .filter(|_| full)
+                .and_then(|oldest| self.remove(oldest)),
+        )
     }
 
     /// The newest under `key`, or else with the `Session.id` `info`, for which `is_same` holds.
@@ -120,8 +141,7 @@ impl EndedPlays {
     /// When [`Self::expire`] next has something to do.
     #[must_use]
     pub fn next_expiry(&self) -> Option<Instant> {
-        let expiries = self.plays.values().filter_map(|play| play.end.as_ref());
-        expiries.map(expiry).min()
+        self.plays.values().filter_map(deadline).min()
     }
 }
 

@@ -9,10 +9,7 @@ use log::Level;
 use super::actions::Effects;
 use crate::{
     output::Sanitized,
-    plex::{
-        error::PlexError,
-        request::{Endpoint, Id},
-    },
+    plex::{error::PlexError, id::Id, request::Endpoint},
 };
 
 /// What can fail on its own.
@@ -84,9 +81,11 @@ impl ErrorLog {
         effects: &mut Effects,
     ) {
         let Some(error) = error else {
-            self.forget_with(subject, |name| {
-                effects.log(Level::Info, format!("{name}: recovered"));
-            });
+            if let Some(failure) = self.failures.remove(&subject)
+                && failure.logged
+            {
+                effects.log(Level::Info, format!("{}: recovered", failure.name));
+            }
             return;
         };
         let (reason, unreachable) = (error.reason(), error.is_unreachable());
@@ -162,12 +161,15 @@ impl ErrorLog {
         }
     }
 
-    fn forget_with(&mut self, subject: Subject, logged: impl FnOnce(&str)) {
-        if let Some(failure) = self.failures.remove(&subject)
-            && failure.logged
-        {
-            logged(&failure.name);
-        }
+    /// Drops what is known about libraries that are gone.
+    pub fn forget_libraries(&mut self, gone: impl Fn(Id) -> bool) {
+        self.failures
+            .retain(|subject, _| !matches!(subject, Subject::Library(id) if gone(*id)));
+    }
+
+    /// Drops what is known about `subject`; its recovery is logged in other words.
+    pub fn forget(&mut self, subject: Subject) {
+        self.failures.remove(&subject);
     }
 }
 

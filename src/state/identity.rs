@@ -1,13 +1,14 @@
 //! What tells one play from another.
 
-use super::sanitize::truncate;
 use crate::plex::wire::Session;
 
 /// What tells one play from another under the same `sessionKey`, which Plex hands out again after
 /// a restart, and keeps for the next episode. Empty parts are unknown and decide nothing.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Identity {
-    item: Box<str>,
+    rating_key: Box<str>,
+    key: Box<str>,
+    title: Box<str>,
     user: Box<str>,
     player: Box<str>,
     /// `Session.id`: random per playback, or the player's own id, depending on the client.
@@ -20,28 +21,47 @@ impl Identity {
     pub fn of(session: &Session) -> Self {
         let user = session.user.get();
         let player = session.player.get();
-        let text = |text: Option<&str>| Box::from(truncate(text.unwrap_or_default()));
-        // The number of live TV may come later than its key, so the key decides where it is one of
-        // a live session.
-        let live = session.key.get().filter(|key| key.starts_with("/livetv/"));
+        let text = |text: Option<&str>| Box::from(text.unwrap_or_default());
         Self {
-            item: text(
-                live.or(session.rating_key.get())
-                    .or(session.key.get())
-                    .or(session.title.get()),
-            ),
+            rating_key: text(session.rating_key.get()),
+            key: text(session.key.get()),
+            title: text(session.title.get()),
             user: text(user.and_then(|user| user.id.get().or(user.title.get()))),
             player: text(player.and_then(|player| player.machine_identifier.get())),
             info: text(session.session.get().and_then(|info| info.id.get())),
         }
     }
 
+    /// Whether it is a channel of live TV, whatever programme runs there.
+    #[must_use]
+    pub fn is_live_tv(&self) -> bool {
+        self.key.starts_with("/livetv/")
+    }
+
     /// Whether the other is certainly another item, user or player.
     #[must_use]
     pub fn differs(&self, other: &Self) -> bool {
-        differ(&self.item, &other.item)
+        self.is_other_item(other)
             || differ(&self.user, &other.user)
             || differ(&self.player, &other.player)
+    }
+
+    fn is_other_item(&self, other: &Self) -> bool {
+        let same_kind = self.is_live_tv() == other.is_live_tv();
+        if self.is_live_tv() && same_kind {
+            // The number of live TV comes later than its key, and changes with the programme.
+            return self.key != other.key;
+        }
+        let numbered = !self.rating_key.is_empty() && !other.rating_key.is_empty();
+        let keyed = !self.key.is_empty() && !other.key.is_empty();
+        if numbered {
+            self.rating_key != other.rating_key
+        } else if keyed {
+            same_kind && self.key != other.key
+        } else {
+            let named = self.rating_key.is_empty() && other.rating_key.is_empty();
+            named && differ(&self.title, &other.title)
+        }
     }
 
     /// Whether both have the same `Session.id`.
@@ -86,5 +106,12 @@ mod tests {
         let before = identity(r#"{"key":"/livetv/sessions/abc","title":"News"}"#);
         let after = identity(r#"{"key":"/livetv/sessions/abc","ratingKey":"99"}"#);
         assert!(!before.differs(&after));
+        let next = identity(r#"{"key":"/livetv/sessions/abc","ratingKey":"100"}"#);
+        assert!(!after.differs(&next));
+        assert!(after.differs(&identity(
+            r#"{"key":"/livetv/sessions/def","ratingKey":"99"}"#
+        )));
+        let before = identity(r#"{"title":"News","live":1}"#);
+        assert!(!before.differs(&identity(r#"{"title":"News","ratingKey":"99","key":"/x"}"#)));
     }
 }

@@ -9,7 +9,7 @@ const MAX_WAIT: Duration = Duration::from_secs(15);
 /// A library is counted at most this often, however much it changes.
 pub const MIN_INTERVAL: Duration = Duration::from_secs(30);
 /// What is counted beside the items is counted at most this often.
-const CONTENTS_INTERVAL: Duration = Duration::from_mins(50);
+pub const CONTENTS_INTERVAL: Duration = Duration::from_mins(50);
 
 /// One query of a count.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -68,6 +68,10 @@ pub struct Count {
     pub scheduled: Instant,
     /// After a change, with a permit.
     pub requested: Option<Instant>,
+    /// Whether the count was started by a change, so that every step of it takes a permit.
+    by_permit: bool,
+    /// Queries that the last count of the items took: more than one where Plex answers not all.
+    pub item_queries: u32,
     counted: Option<Instant>,
     /// When everything beside the items was last counted.
     contents_counted: Option<Instant>,
@@ -84,6 +88,8 @@ impl Count {
             step: 0,
             scheduled: now,
             requested: None,
+            by_permit: false,
+            item_queries: 1,
             counted: None,
             contents_counted: None,
             changed: None,
@@ -117,10 +123,35 @@ impl Count {
         self.requested = Some(earliest.map_or(due, |earliest| due.max(earliest)));
     }
 
+    /// A query was sent, because of a change or by the timetable.
+    pub fn started(&mut self, by_permit: bool) {
+        self.by_permit = by_permit;
+        if by_permit {
+            self.requested = None;
+        }
+    }
+
     /// Counts the same in another way, at once.
     pub fn try_alternative(&mut self, now: Instant) {
-        self.step += 1;
-        self.scheduled = now;
+        self.go_to(self.step + 1, now);
+    }
+
+    fn go_to(&mut self, step: usize, now: Instant) {
+        self.step = step;
+        if self.by_permit {
+            self.requested = Some(now);
+        } else {
+            self.scheduled = now;
+        }
+    }
+
+    /// How many more queries count what the library has beside its items.
+    #[must_use]
+    pub fn contents(&self) -> u32 {
+        match self.plan.len() {
+            0 | 1 => 0,
+            _ => 2,
+        }
     }
 
     /// The step that began at `started` is over: on to what else is to be counted, at once, or to
@@ -128,6 +159,7 @@ impl Count {
     pub fn advance(&mut self, started: Instant, now: Instant, next: Instant) {
         if self.is_items() {
             self.counted = Some(started);
+            self.item_queries = u32::try_from(self.step + 1).unwrap_or(1);
         }
         let counts = self.step().content_type;
         let following = self.plan[self.step..]
@@ -138,8 +170,7 @@ impl Count {
             .contents_counted
             .is_none_or(|counted| now >= counted + CONTENTS_INTERVAL);
         if let Some(step) = following.filter(|_| wanted) {
-            self.step = step;
-            self.scheduled = now;
+            self.go_to(step, now);
         } else {
             if !self.is_items() {
                 self.contents_counted = Some(now);
@@ -158,6 +189,7 @@ impl Count {
     fn finish(&mut self, next: Instant) {
         self.step = 0;
         self.scheduled = next;
+        self.by_permit = false;
         self.requested = None;
         let changed = self.changed.zip(self.counted);
         if let Some((_, counted)) = changed.filter(|(changed, counted)| changed > counted) {

@@ -2,7 +2,7 @@
 
 use super::{
     classify,
-    sanitize::{normalize_resolution, normalize_token, truncate},
+    sanitize::{normalize_resolution, normalize_token},
 };
 use crate::{config::HiddenLabels, plex::wire::Session};
 
@@ -44,8 +44,7 @@ impl LabelValues {
         let [title, child_title, grandchild_title] = titles(session);
         let user = session.user.get().map_or("", |user| user.title.or_empty());
         let device = player.map_or("", |player| player.device.or_empty());
-        let shown =
-            |hidden: bool, text: &str| Box::from(if hidden { "hidden" } else { truncate(text) });
+        let shown = |hidden: bool, text: &str| Box::from(if hidden { "hidden" } else { text });
         Self {
             media_type: match session.kind.get().map(normalize_token) {
                 Some(kind) if !kind.is_empty() => kind.into(),
@@ -59,7 +58,7 @@ impl LabelValues {
                 .map(|media| normalize_resolution(media.video_resolution.or_empty()).into())
                 .unwrap_or_default(),
             device: shown(hide.device, device),
-            device_type: truncate(player.map_or("", |player| player.product.or_empty())).into(),
+            device_type: player.map_or("", |player| player.product.or_empty()).into(),
             user: shown(hide.user, user),
             player: shown(
                 hide.device,

@@ -6,23 +6,24 @@ use std::{
 };
 
 use super::{
-    budget::RequestBudget,
-    item_count::Count,
-    sanitize::{normalize_token, truncate},
+    budget::{Purpose, RequestBudget},
+    item_count::{CONTENTS_INTERVAL, Count},
+    sanitize::normalize_token,
 };
 use crate::plex::{
     error::PlexError,
-    request::{Id, ItemsQuery},
+    id::Id,
+    request::ItemsQuery,
     wire::{Items, Providers},
 };
 
 /// At most this many libraries are kept.
 pub const MAX_LIBRARIES: usize = 2_000;
-/// Item counts are refreshed this often without any notice of change, for up to
-/// [`QUICK_LIBRARIES`].
+/// Item counts are refreshed this often without any notice of change, unless that takes more than
+/// [`MAX_COUNTS`].
 const RECOUNT: Duration = Duration::from_mins(15);
-/// More libraries than these are counted less often, so that the load on Plex stays bounded.
-const QUICK_LIBRARIES: u32 = 40;
+/// Requests for counts in an hour, however many libraries there are.
+const MAX_COUNTS: u32 = 160;
 /// A count that failed is retried after this.
 const RETRY: Duration = Duration::from_mins(2);
 
@@ -59,13 +60,27 @@ impl Library {
 }
 
 /// All libraries.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Libraries {
     by_id: BTreeMap<Id, Library>,
-    /// Whether Plex ever told which there are.
-    pub known: bool,
+    /// The pause between regular counts of a library.
+    recount: Duration,
+    /// Requests that these take in an hour.
+    counts_per_hour: u32,
     /// Libraries beyond the limit.
     pub dropped: u64,
+}
+
+impl Default for Libraries {
+    /// None is known yet.
+    fn default() -> Self {
+        Self {
+            by_id: BTreeMap::new(),
+            recount: RECOUNT,
+            counts_per_hour: 0,
+            dropped: 0,
+        }
+    }
 }
 
 impl Libraries {
@@ -82,17 +97,27 @@ impl Libraries {
 
     /// Applies the list of providers; true when names or kinds changed, so that labels must.
     pub fn apply_listing(&mut self, providers: &Providers, now: Instant) -> bool {
-        let Some(listed) = library_directories(providers) else {
+        let Some(listed) = providers.libraries() else {
             return false;
         };
+        for provider in providers.providers.as_slice() {
+            let features = provider.features.as_slice().iter();
+            self.dropped += features
+                .map(|feature| feature.directories.dropped())
+                .sum::<u64>();
+        }
         let mut changed = false;
         let mut before = std::mem::take(&mut self.by_id);
         for (id, directory) in listed {
+            if self.by_id.contains_key(&id) {
+                // Listed twice: the first counts.
+                continue;
+            }
             if self.by_id.len() >= MAX_LIBRARIES {
                 self.dropped += 1;
                 continue;
             }
-            let title: Box<str> = truncate(directory.title.or_empty()).into();
+            let title: Box<str> = directory.title.or_empty().into();
             let kind: Box<str> = normalize_token(directory.kind.or_empty()).into();
             let old = before.remove(&id).filter(|old| old.kind == kind);
             changed |= old.is_none();
@@ -116,8 +141,46 @@ impl Libraries {
             library.refreshing = directory.refreshing.get();
             self.by_id.insert(id, library);
         }
-        self.known = true;
+        self.plan_counts();
         changed || !before.is_empty()
+    }
+
+    /// Requests for counts on the timetable of an hour.
+    #[must_use]
+    pub fn counts_per_hour(&self) -> u32 {
+        self.counts_per_hour
+    }
+
+    /// Spreads the regular counts of many libraries, so that the load on Plex stays bounded.
+    fn plan_counts(&mut self) {
+        let counts = self.by_id.values().map(|library| &library.count);
+        // What is beside the items is counted once an hour at most.
+        let (items, contents) = counts.fold((0, 0), |(items, contents), count| {
+            (items + count.item_queries, contents + count.contents())
+        });
+        let quick = 4 * items + contents * 6 / 5;
+        let pause = RECOUNT * quick / MAX_COUNTS;
+        self.recount = if pause < CONTENTS_INTERVAL {
+            pause.max(RECOUNT)
+        } else {
+            Duration::from_hours(1) * (items + contents) / MAX_COUNTS
+        };
+        self.counts_per_hour = quick.min(MAX_COUNTS);
+    }
+
+    /// When a library that has just been counted is counted again. Where there are very many, they are
+    /// spread, so that they do not all come in the same hour.
+    fn next_count(&self, id: Id) -> Duration {
+        let first = self
+            .by_id
+            .get(&id)
+            .is_some_and(|library| library.items.is_none());
+        if self.recount == RECOUNT || !first {
+            return self.recount;
+        }
+        let position = u32::try_from(self.by_id.range(..=id).count()).unwrap_or(u32::MAX);
+        let count = u32::try_from(self.by_id.len()).unwrap_or(u32::MAX);
+        self.recount * position / count
     }
 
     /// Plex says that a library changed.
@@ -147,18 +210,20 @@ impl Libraries {
     pub fn start_count(&mut self, now: Instant, budget: &mut RequestBudget) -> Option<ItemsQuery> {
         let scheduled = self
             .by_id
-            .iter()
+            .iter_mut()
             .filter(|(_, library)| library.count.scheduled <= now)
             .min_by_key(|(_, library)| library.count.scheduled);
+        let by_permit = scheduled.is_none();
         let (id, library) = match scheduled {
             Some(library) => library,
             None => self
                 .by_id
-                .iter()
+                .iter_mut()
                 .filter(|(_, library)| library.count.requested.is_some_and(|due| due <= now))
                 .min_by_key(|(_, library)| library.count.requested)
-                .filter(|_| budget.take(now))?,
+                .filter(|_| budget.take(Purpose::Upkeep, now))?,
         };
+        library.count.started(by_permit);
         Some(ItemsQuery {
             library: *id,
             metadata_type: library.count.step().metadata_type,
@@ -168,7 +233,7 @@ impl Libraries {
     /// When the next count can start.
     #[must_use]
     pub fn next_due(&self, budget: &RequestBudget) -> Option<Instant> {
-        let permit = budget.next_permit();
+        let permit = budget.next_permit(Purpose::Upkeep);
         self.by_id
             .values()
             .map(|library| {
@@ -181,12 +246,6 @@ impl Libraries {
             .min()
     }
 
-    /// The pause between regular counts: more libraries than [`QUICK_LIBRARIES`] take longer.
-    fn recount_interval(&self) -> Duration {
-        let libraries = u32::try_from(self.by_id.len()).unwrap_or(u32::MAX);
-        RECOUNT * libraries.max(QUICK_LIBRARIES) / QUICK_LIBRARIES
-    }
-
     /// Applies the response to `query`. Returns how the count of the items went, once that is
     /// decided; one that fails keeps its last value.
     pub fn apply_count<'a>(
@@ -196,7 +255,7 @@ impl Libraries {
         started: Instant,
         now: Instant,
     ) -> Option<Result<(), &'a PlexError>> {
-        let interval = self.recount_interval();
+        let next = now + self.next_count(query.library);
         let library = self.by_id.get_mut(&query.library)?;
         let step = library.count.step();
         let count = result.map(|items| {
@@ -230,7 +289,7 @@ impl Libraries {
         if is_items && outcome.is_err() {
             library.count.fail(started, now + RETRY);
         } else {
-            library.count.advance(started, now, now + interval);
+            library.count.advance(started, now, next);
         }
         is_items.then_some(outcome)
     }
@@ -260,36 +319,6 @@ impl Library {
 /// Whether another query may fare better, rather than nothing getting through just now.
 fn is_about_the_query(error: &PlexError) -> bool {
     !error.is_unreachable() && !matches!(error, PlexError::Unauthorized | PlexError::Forbidden)
-}
-
-/// The library entries of Plex's own provider. `None` when the answer does not tell: a server that
-/// is starting lists nothing, and that does not mean that everything was deleted.
-#[must_use]
-pub fn library_directories(
-    providers: &Providers,
-) -> Option<Vec<(Id, &crate::plex::wire::Directory)>> {
-    const KINDS: [&str; 5] = ["movie", "show", "artist", "photo", "homevideo"];
-    let own = providers
-        .providers
-        .as_slice()
-        .iter()
-        .filter(|provider| provider.identifier.get() == Some("com.plexapp.plugins.library"));
-    let content: Vec<_> = own
-        .flat_map(|provider| provider.features.as_slice())
-        .filter(|feature| feature.kind.get() == Some("content"))
-        .collect();
-    let libraries: Vec<_> = content
-        .iter()
-        .flat_map(|feature| feature.directories.as_slice())
-        .filter(|directory| KINDS.contains(&&*normalize_token(directory.kind.or_empty())))
-        .filter_map(|directory| Some((Id::parse(directory.id.get()?)?, directory)))
-        .collect();
-    let starting = providers.start_state.get().is_some();
-    if libraries.is_empty() && starting {
-        None
-    } else {
-        Some(libraries)
-    }
 }
 
 #[cfg(test)]

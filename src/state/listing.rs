@@ -12,11 +12,10 @@ use super::{
     actions::Effects,
     identity::Identity,
     phase::Phase,
-    play::{EndReason, Play},
-    sanitize::truncate,
+    play::{EndReason, Play, Title},
     sessions::{Sessions, log_play},
 };
-use crate::plex::{request::Id, wire::Session};
+use crate::plex::{id::Id, wire::Session};
 
 /// At most this many sessions are live.
 pub const MAX_SESSIONS: usize = 10_000;
@@ -65,8 +64,9 @@ impl Sessions {
                 let reason = match keys.get(&*play.session) {
                     Some(session) if self.goes_on(play, session, started) => return None,
                     None if play.was_notified_after(started) => return None,
-                    _ if play.clock.superseded().is_some() => EndReason::Replaced,
+                    // Keys may have started again: whoever had this one may go on under another.
                     _ if play.interruptions != self.interruptions => EndReason::Orphaned,
+                    _ if play.clock.superseded().is_some() => EndReason::Replaced,
                     Some(_) => EndReason::Replaced,
                     None => EndReason::Unlisted,
                 };
@@ -74,19 +74,42 @@ impl Sessions {
             })
             .collect();
         for (key, reason) in over {
+            if reason == EndReason::Replaced
+                && let Some(play) = self.live.get_mut(&key)
+            {
+                let credit = play.clock.replace(started);
+                self.record(&key, credit);
+            }
             if let Some(play) = self.live.remove(&key) {
                 let at = play.clock.superseded().unwrap_or(now);
                 self.finish(play, reason, at, effects);
             }
         }
+        for play in self.ended.iter_mut() {
+            // A stopped play is over for good once it is listed no longer.
+            if let Some(end) = play
+                .end
+                .as_mut()
+                .filter(|_| !keys.contains_key(&*play.session))
+            {
+                end.listed = None;
+            }
+        }
         for (key, session) in &keys {
             self.apply_session(key, session, started, now, effects);
         }
+        self.by_transcode = self
+            .live
+            .values()
+            .filter_map(|play| Some((play.transcode_id()?.into(), play.session.clone())))
+            .collect();
+        self.touched.everything = true;
         if self.live.len() > keys.len() {
             // Live after Plex wrote this response; the next one will tell.
             effects.request_sessions(now);
         }
         self.pending.recheck(started, now, effects);
+        self.recheck(now, effects);
         self.listed_once = true;
     }
 
@@ -109,8 +132,8 @@ impl Sessions {
         if let Some(play) = self.live.get_mut(key) {
             if play.clock.superseded().is_some() {
                 let other = self.pending.next_item(key);
-                if play.accept_alias(other, started) {
-                    self.pending.forget(key, None);
+                if play.accept_alias(other, session, started) {
+                    self.pending.forget(key);
                 }
             }
             self.confirm(key, session, started);
@@ -118,7 +141,8 @@ impl Sessions {
         }
         let found = self.pending.take(key, item, started);
         let since = found.map_or(started, |found| found.observed.first);
-        let mut play = match self.origin(session, key, started, found.is_some()) {
+        let announced = found.is_some_and(|found| found.stopped.is_none());
+        let mut play = match self.origin(session, key, started, now, announced) {
             Origin::Stopped { recheck } => {
                 if recheck {
                     effects.request_sessions(now + STOPPED_RECHECK);
@@ -130,6 +154,7 @@ impl Sessions {
                     play.clock.restart(since);
                 }
                 play.mark_live();
+                play.clock.reinstate();
                 if let Some(series) = play.series {
                     self.series.resume(series);
                 }
@@ -147,16 +172,37 @@ impl Sessions {
                 play
             }
         };
+        let goes_on = play.played > Duration::ZERO;
         let mut credits = Vec::new();
-        if let Some(found) = found {
+        if let Some(found) = found.filter(|_| !goes_on) {
             credits.push(play.apply_observed(&found.observed));
             credits.extend(found.superseded.map(|at| play.clock.supersede(at)));
         }
         self.live.insert(key.into(), play);
         for credit in credits {
-            self.book(key, credit);
+            self.record(key, credit);
+        }
+        if let Some(stopped) = found.and_then(|found| found.stopped) {
+            if let Some(play) = self.live.remove(key) {
+                // It is listed although it has stopped already.
+                self.finish(play, EndReason::Stopped, stopped, effects);
+                effects.request_sessions(now + STOPPED_RECHECK);
+            }
+            return;
         }
         self.confirm(key, session, started);
+        if let Some(found) = found.filter(|_| goes_on)
+            && let Some(play) = self.live.get_mut(key)
+        {
+            // How far it came meanwhile, the listing told; what came after it, notifications.
+            let observed = found.observed;
+            let phase = observed.phase.filter(|_| observed.last > started);
+            let credit = phase.map(|phase| play.on_notification(phase, observed.last));
+            let superseded = found.superseded.map(|at| play.clock.supersede(at));
+            for credit in [credit, superseded].into_iter().flatten() {
+                self.record(key, credit);
+            }
+        }
     }
 
     /// The live play under `key` is listed as `session`.
@@ -165,7 +211,11 @@ impl Sessions {
         if let Some(play) = self.live.get_mut(key) {
             play.interruptions = interruptions;
             let credit = play.apply_listing(session, started, hide);
-            self.book(key, credit);
+            self.watch.live(play);
+            if let (Title::Wanted, Some(id)) = (play.title, play.rating_key) {
+                self.titles.want(id, play.clock.confirmed());
+            }
+            self.record(key, credit);
         }
     }
 
@@ -176,6 +226,7 @@ impl Sessions {
         session: &Session,
         key: &str,
         started: Instant,
+        now: Instant,
         announced: bool,
     ) -> Origin {
         let listed = Identity::of(session);
@@ -189,9 +240,13 @@ impl Sessions {
                             || (same_key && !play.starts_again(session, started))
                     }
                     // Within one run of Plex a key stays one session's.
-                    EndReason::Stopped | EndReason::Unlisted => {
-                        same_key && play.interruptions == self.interruptions
+                    EndReason::Stopped => same_key && play.interruptions == self.interruptions,
+                    EndReason::Unlisted if same_key => {
+                        play.interruptions == self.interruptions
+                            && !play.starts_again(session, started)
                     }
+                    // Plex restarted so quickly that nobody noticed.
+                    EndReason::Unlisted => end.at == now && !play.starts_again(session, started),
                     EndReason::Replaced => false,
                 }
         });
@@ -209,10 +264,16 @@ impl Sessions {
         let held = started < end.at + STOPPED_HOLD || !moves_on;
         if end.reason == EndReason::Stopped && !announced && held {
             let recheck = started < end.at + STOPPED_HOLD;
-            if let Some(end) = self.ended.get_mut(id).and_then(|play| play.end.as_mut()) {
-                end.listed = started;
+            if let Some(end) = self.ended.get_mut(id).and_then(|play| play.end.as_mut())
+                && started > end.at
+            {
+                end.listed = Some(started);
             }
             return Origin::Stopped { recheck };
+        }
+        if end.reason == EndReason::Stopped && announced && end.listed.is_none() {
+            // It stopped, and now the same user plays the same item again.
+            return Origin::New;
         }
         match self.ended.remove(id) {
             Some(play) => Origin::Resumed(Box::new(play)),
@@ -241,9 +302,9 @@ fn key_of<'a>(session: &'a Session, taken: &BTreeMap<&str, &Session>) -> Option<
         info.and_then(|info| info.id.get()),
         player.and_then(|player| player.machine_identifier.get()),
         session.key.get(),
+        session.rating_key.get(),
     ]
     .into_iter()
     .flatten()
-    .map(truncate)
     .find(|key| !taken.contains_key(*key))
 }

@@ -11,6 +11,7 @@
 //! | `sessions`, `listing`, `notifications` | live sessions, and what changes them |
 //! | `play`, `play_clock`, `phase`, `identity` | one play, its time, what tells it from others |
 //! | `series`, `ended`, `pending` | series of plays, plays that ended, sessions not listed yet |
+//! | `titles` | metadata to be fetched |
 //! | `labels`, `encoded`, `classify`, `sanitize` | label values, their text, their rules, their bounds |
 //! | `lasting`, `source` | counters that last, the file behind a session |
 //! | `responses` | what Plex's responses change |
@@ -48,6 +49,7 @@ pub mod series;
 pub mod sessions;
 pub mod source;
 pub mod statistics;
+pub mod titles;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -60,11 +62,11 @@ use self::{
     actions::{Actions, Effects},
     activities::Activities,
     bandwidth::SentBytes,
-    budget::{FEW_SESSIONS, RequestBudget},
+    budget::{FEW_SESSIONS, Purpose, RequestBudget},
     error_log::ErrorLog,
     exporter::Exporter,
     libraries::Libraries,
-    schedule::{Schedule, TITLES_AT_ONCE},
+    schedule::Schedule,
     sessions::Sessions,
     statistics::{Expiring, Load},
 };
@@ -72,7 +74,7 @@ use crate::{
     clock::Timestamp,
     config::HiddenLabels,
     event::Event,
-    plex::request::{Id, PlexRequest},
+    plex::{id::Id, request::PlexRequest},
 };
 
 /// What `/` says about the server.
@@ -145,7 +147,8 @@ pub struct State {
     schedule: Schedule,
     budget: RequestBudget,
     counting_items: bool,
-    titles_in_flight: Vec<Id>,
+    /// A transcode began or ended at this moment, and Plex's count has not changed since.
+    transcodes_changed: Option<Instant>,
     error_log: ErrorLog,
     connected_before: bool,
     hide: HiddenLabels,
@@ -180,7 +183,7 @@ impl State {
             schedule: Schedule::starting(now),
             budget: RequestBudget::new(now),
             counting_items: false,
-            titles_in_flight: Vec::new(),
+            transcodes_changed: None,
             error_log: ErrorLog::default(),
             connected_before: false,
             hide,
@@ -266,7 +269,11 @@ impl State {
             self.schedule.providers.request(moment);
         }
         self.log_dropped(&mut effects);
-        self.budget.set_sessions(self.sessions.live().len(), now);
+        self.budget.adapt(
+            self.sessions.live().len(),
+            self.libraries.counts_per_hour(),
+            now,
+        );
         Actions {
             requests: self.due(now),
             log_lines: effects.log_lines,
@@ -340,13 +347,13 @@ impl State {
     }
 
     fn start_titles(&mut self, now: Instant, requests: &mut Vec<PlexRequest>) {
-        while let Some((id, due)) = self.next_title()
+        while let Some((due, id)) = self.next_title()
             && due <= now
         {
-            if self.titles_need_permits() && !self.budget.take(now) {
+            if self.titles_need_permits() && !self.budget.take(Purpose::Viewing, now) {
                 return;
             }
-            self.titles_in_flight.push(id);
+            self.sessions.titles.start(id);
             requests.push(PlexRequest::Metadata(id));
         }
     }
@@ -357,20 +364,13 @@ impl State {
     }
 
     /// The title to request next, and when.
-    fn next_title(&self) -> Option<(Id, Instant)> {
-        if self.titles_in_flight.len() >= TITLES_AT_ONCE {
-            return None;
-        }
-        let (id, due) = self
-            .sessions
-            .wanted_titles()
-            .filter(|(id, _)| !self.titles_in_flight.contains(id))
-            .min_by_key(|(_, after)| *after)?;
+    fn next_title(&self) -> Option<(Instant, Id)> {
+        let (due, id) = self.sessions.titles.next()?;
         let permit = self
             .budget
-            .next_permit()
+            .next_permit(Purpose::Viewing)
             .filter(|_| self.titles_need_permits());
-        Some((id, permit.map_or(due, |permit| due.max(permit))))
+        Some((permit.map_or(due, |permit| due.max(permit)), id))
     }
 
     /// When a silent client causes a listing; only notifications can be missed.
@@ -413,7 +413,7 @@ impl State {
             self.libraries
                 .next_due(budget)
                 .filter(|_| self.up && !self.counting_items),
-            self.next_title().map(|(_, due)| due).filter(|_| self.up),
+            self.next_title().map(|(due, _)| due).filter(|_| self.up),
         ]
         .into_iter()
         .chain(while_plex_answers)

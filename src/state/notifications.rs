@@ -12,8 +12,9 @@ use crate::{
     clock::Timestamp,
     plex::{
         error::PlexError,
+        id::Id,
         notification::{LibraryChange, Notification, Payload, TranscodeEvent},
-        request::{Endpoint, Id},
+        request::Endpoint,
     },
 };
 
@@ -23,7 +24,7 @@ impl State {
     pub(super) fn socket_up(&mut self, now: Timestamp, effects: &mut Effects) {
         self.exporter
             .count(Endpoint::Notifications, 1, None, now.unix_seconds);
-        self.error_log.record(SOCKET, None, effects);
+        self.error_log.forget(SOCKET);
         effects.log(Level::Info, "notifications: connected");
         if self.connected_before {
             self.exporter.reconnects += 1;
@@ -32,8 +33,9 @@ impl State {
         self.socket_up = true;
         self.sessions.interrupted();
         // Nothing is replayed: what happened meanwhile is in the listings.
-        effects.request_sessions(now.monotonic);
-        self.schedule.activities.request(now.monotonic);
+        self.schedule.sessions.reschedule(now.monotonic);
+        let activities = &mut self.schedule.activities;
+        activities.request_spaced(now.monotonic, schedule::STATUS_MIN_INTERVAL);
     }
 
     pub(super) fn socket_down(&mut self, error: &PlexError, now: Timestamp, effects: &mut Effects) {
@@ -48,9 +50,9 @@ impl State {
         if self.socket_up {
             self.socket_up = false;
             self.sessions.interrupted();
-            effects.request_sessions(now.monotonic);
-            // It may be Plex that is down.
-            self.schedule.server.request(now.monotonic);
+            // From now on the listing is polled, and it may be Plex that is down.
+            self.schedule.sessions.reschedule(now.monotonic);
+            self.schedule.server.reschedule(now.monotonic);
         }
     }
 
@@ -70,9 +72,7 @@ impl State {
             }
             Payload::Transcode(event, transcodes) => {
                 if event != TranscodeEvent::Update && !transcodes.is_empty() {
-                    // Plex's own count of transcodes changes a moment later.
-                    let soon = now + schedule::SERVER_TRANSCODE;
-                    self.schedule.server.request(soon);
+                    self.transcodes_changed(now);
                 }
                 for transcode in transcodes {
                     self.sessions
@@ -99,9 +99,15 @@ impl State {
                     self.library_changed(change, now);
                 }
             }
-            Payload::UpdateChanged => self.schedule.updater.request(now),
-            Payload::ReachabilityChanged => self.schedule.server.request(now),
-            Payload::Undecodable => effects.request_sessions(now),
+            Payload::UpdateChanged => {
+                let updater = &mut self.schedule.updater;
+                updater.request_spaced(now, schedule::UPDATER_MIN_INTERVAL);
+            }
+            Payload::ReachabilityChanged => {
+                let server = &mut self.schedule.server;
+                server.request_spaced(now, schedule::STATUS_MIN_INTERVAL);
+            }
+            Payload::Undecodable => effects.refresh_sessions = true,
             Payload::Nothing => {}
         }
     }
@@ -112,11 +118,16 @@ impl State {
             None => self.libraries.some_changed(change.metadata_type, now),
         }
         // Names, sizes, durations and new libraries are in the list.
-        let providers = &mut self.schedule.providers;
         let soon = now + schedule::PROVIDERS_CHANGED;
-        let earliest = providers
-            .last_completed
-            .map(|completed| completed + schedule::PROVIDERS_MIN_INTERVAL);
-        providers.request(earliest.map_or(soon, |earliest| soon.max(earliest)));
+        let providers = &mut self.schedule.providers;
+        providers.request_spaced(soon, schedule::PROVIDERS_MIN_INTERVAL);
+    }
+
+    /// A transcode began or ended: Plex's own count follows within a moment.
+    pub(super) fn transcodes_changed(&mut self, now: Instant) {
+        self.transcodes_changed = Some(now);
+        self.schedule
+            .server
+            .request(now + schedule::SERVER_TRANSCODE);
     }
 }

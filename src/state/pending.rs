@@ -13,19 +13,19 @@ use super::{
     actions::Effects,
     phase::{Observed, Phase},
 };
-use crate::plex::request::Id;
+use crate::plex::id::Id;
 
-/// A session that is not listed is looked for again after these pauses; then only the regular
-/// listings can find it.
-const RETRIES: [Duration; 5] = [
-    Duration::from_millis(300),
-    Duration::from_secs(1),
-    Duration::from_secs(2),
-    Duration::from_secs(4),
-    Duration::from_secs(8),
+/// A session that is not listed is polled for again after these pauses, in milliseconds; then only
+/// the regular listings can find it.
+const SESSION_RETRIES: &[u64] = &[300, 1_000, 2_000, 4_000, 8_000];
+/// The same for the next item under a known key, which is to show within 1 s of being listed.
+const ITEM_RETRIES: &[u64] = &[
+    300, 600, 900, 900, 900, 900, 900, 900, 900, 900, 2_000, 4_000,
 ];
-/// A pending session is forgotten after this time.
+/// A pending session is forgotten when no notification has named it for this long.
 const KEEP: Duration = Duration::from_mins(4);
+/// That a pending item stopped is remembered for this long: Plex may list it a while longer.
+const KEEP_STOPPED: Duration = Duration::from_secs(30);
 /// At most this many keys are remembered; a real server has a handful.
 const MAX_KEYS: usize = 256;
 /// Items in a row under one key, for listings that take longer than a track.
@@ -37,12 +37,19 @@ const STALE: Duration = Duration::from_secs(24);
 struct PendingItem {
     item: Option<Id>,
     observed: Observed,
+    /// A notification said at this moment that it is over.
+    stopped: Option<Instant>,
 }
 
 #[derive(Debug)]
 struct PendingSession {
+    /// When the newest item was first named.
     first: Instant,
+    /// When the last notification came.
+    last: Instant,
     retries: usize,
+    /// Another item was live under this key.
+    follows: bool,
     /// In the order of their first notifications.
     items: Vec<PendingItem>,
 }
@@ -54,6 +61,14 @@ pub struct Found {
     pub observed: Observed,
     /// When the next item under its key was first heard of.
     pub superseded: Option<Instant>,
+    /// When a notification said that it is over.
+    pub stopped: Option<Instant>,
+}
+
+impl PendingItem {
+    fn is(&self, item: Option<Id>) -> bool {
+        self.item.is_none() || item.is_none() || self.item == item
+    }
 }
 
 /// What is pending.
@@ -67,12 +82,14 @@ pub struct Pending {
 }
 
 impl Pending {
-    /// Takes a notification about an item that is not listed; true when it is new.
+    /// Takes a notification about an item that is not listed, while another is or was live under its
+    /// key if it `follows` one; true when it is new.
     pub fn on_notification(
         &mut self,
         key: &str,
         item: Option<Id>,
         phase: Option<Phase>,
+        follows: bool,
         now: Instant,
     ) -> bool {
         if !self.sessions.contains_key(key) && self.sessions.len() >= MAX_KEYS {
@@ -83,10 +100,16 @@ impl Pending {
             .entry(key.into())
             .or_insert_with(|| PendingSession {
                 first: now,
+                last: now,
                 retries: 0,
+                follows,
                 items: Vec::new(),
             });
-        let new = session.items.last().is_none_or(|last| last.item != item);
+        session.last = now;
+        let new = session
+            .items
+            .last()
+            .is_none_or(|last| last.item != item || last.stopped.is_some());
         if new {
             if session.items.len() >= MAX_ITEMS {
                 session.items.remove(0);
@@ -96,18 +119,13 @@ impl Pending {
             session.items.push(PendingItem {
                 item,
                 observed: Observed::new(now),
+                stopped: None,
             });
         }
         if let (Some(phase), Some(last)) = (phase, session.items.last_mut()) {
             last.observed.on_notification(phase, now);
         }
         new
-    }
-
-    /// Whether a listing is awaited that shows another session or item under `key`.
-    #[cfg(test)]
-    pub fn contains(&self, key: &str) -> bool {
-        self.sessions.contains_key(key)
     }
 
     /// The item that is pending under `key`.
@@ -120,32 +138,39 @@ impl Pending {
     /// observed of it. What came before that item is over; what came after it stays pending.
     pub fn take(&mut self, key: &str, listed: Option<Id>, started: Instant) -> Option<Found> {
         let session = self.sessions.get_mut(key)?;
-        let same = |pending: &PendingItem| {
-            pending.item.is_none() || listed.is_none() || pending.item == listed
-        };
-        let index = session.items.iter().rposition(same)?;
+        let index = session.items.iter().rposition(|item| item.is(listed))?;
         let found = session.items.drain(..=index).next_back();
         let superseded = session.items.first().map(|next| next.observed.first);
         if session.items.is_empty() {
             self.sessions.remove(key);
         }
-        let observed = found?.observed;
+        let PendingItem {
+            observed, stopped, ..
+        } = found?;
         (started < observed.last + STALE).then_some(Found {
             observed,
             superseded,
+            stopped,
         })
     }
 
-    /// `item` under `key` stopped; without an item, whatever was pending there.
-    pub fn forget(&mut self, key: &str, item: Option<Id>) {
+    /// `item` under `key` stopped at `now`; without an item, whatever is pending there. A listing
+    /// that was requested before may still show it.
+    pub fn stop(&mut self, key: &str, item: Option<Id>, now: Instant) {
+        if !self.sessions.contains_key(key) {
+            self.on_notification(key, item, None, false, now);
+        }
         if let Some(session) = self.sessions.get_mut(key) {
-            session
-                .items
-                .retain(|pending| item.is_some() && pending.item.is_some() && pending.item != item);
-            if session.items.is_empty() {
-                self.sessions.remove(key);
+            for pending in session.items.iter_mut().filter(|pending| pending.is(item)) {
+                pending.observed.stop(now);
+                pending.stopped.get_or_insert(now);
             }
         }
+    }
+
+    /// Nothing is pending under `key`.
+    pub fn forget(&mut self, key: &str) {
+        self.sessions.remove(key);
     }
 
     /// Takes a notification about a transcode that no session carries; true when it is a reason for
@@ -165,14 +190,26 @@ impl Pending {
 
     /// A listing requested at `started` has come, and does not show those that are left.
     pub fn recheck(&mut self, started: Instant, now: Instant, effects: &mut Effects) {
-        self.sessions
-            .retain(|_, session| now < session.first + KEEP);
+        self.sessions.retain(|_, session| {
+            session
+                .items
+                .retain(|item| item.stopped.is_none_or(|at| now < at + KEEP_STOPPED));
+            !session.items.is_empty() && now < session.last + KEEP
+        });
         for session in self.sessions.values_mut() {
+            if session.items.iter().all(|item| item.stopped.is_some()) {
+                continue;
+            }
+            let retries = if session.follows {
+                ITEM_RETRIES
+            } else {
+                SESSION_RETRIES
+            };
             if session.first >= started {
                 effects.request_sessions(now);
-            } else if let Some(pause) = RETRIES.get(session.retries) {
+            } else if let Some(pause) = retries.get(session.retries) {
                 session.retries += 1;
-                effects.request_sessions(now + *pause);
+                effects.request_sessions(now + Duration::from_millis(*pause));
             }
         }
     }
@@ -198,9 +235,15 @@ mod tests {
         let at = |seconds| start + Duration::from_secs(seconds);
         let mut pending = Pending::default();
         for (item, second) in [(1, 0), (2, 9), (3, 18)] {
-            assert!(pending.on_notification("7", id(item), Some(Phase::Playing), at(second)));
+            assert!(pending.on_notification(
+                "7",
+                id(item),
+                Some(Phase::Playing),
+                false,
+                at(second)
+            ));
         }
-        assert!(!pending.on_notification("7", id(3), Some(Phase::Playing), at(19)));
+        assert!(!pending.on_notification("7", id(3), Some(Phase::Playing), false, at(19)));
         let found = pending.take("7", id(2), at(10)).unwrap();
         assert_eq!(found.observed.first, at(9));
         assert_eq!(found.superseded, Some(at(18)));
@@ -210,25 +253,30 @@ mod tests {
     }
 
     #[test]
-    fn a_stop_concerns_only_the_item_it_names() {
+    fn a_stop_concerns_only_the_item_it_names_and_is_remembered() {
         let now = Instant::now();
+        let stopped = now + Duration::from_secs(2);
         let mut pending = Pending::default();
-        pending.on_notification("7", id(2), Some(Phase::Playing), now);
-        pending.forget("7", id(1));
-        assert!(pending.contains("7"));
-        pending.forget("7", id(2));
-        assert!(!pending.contains("7"));
-        pending.on_notification("7", id(2), Some(Phase::Playing), now);
-        pending.forget("7", None);
-        assert!(!pending.contains("7"));
+        pending.on_notification("7", id(2), Some(Phase::Playing), false, now);
+        pending.stop("7", id(1), stopped);
+        let found = pending.take("7", id(2), now).unwrap();
+        assert_eq!(found.stopped, None);
+        pending.on_notification("7", id(2), Some(Phase::Playing), false, now);
+        pending.stop("7", None, stopped);
+        let mut effects = Effects::default();
+        pending.recheck(stopped, stopped, &mut effects);
+        assert_eq!(effects.sessions_at, None);
+        let found = pending.take("7", id(2), now).unwrap();
+        assert_eq!(found.stopped, Some(stopped));
+        assert_eq!(found.observed.played, Duration::from_secs(2));
     }
 
     #[test]
     fn another_listed_item_leaves_what_is_pending_pending() {
         let now = Instant::now();
         let mut pending = Pending::default();
-        pending.on_notification("7", id(2), Some(Phase::Playing), now);
+        pending.on_notification("7", id(2), Some(Phase::Playing), false, now);
         assert!(pending.take("7", id(1), now).is_none());
-        assert!(pending.contains("7"));
+        assert_eq!(pending.count(), 1);
     }
 }

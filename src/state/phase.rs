@@ -53,9 +53,9 @@ pub struct Observed {
     since: Instant,
     /// When the last of them came.
     pub last: Instant,
-    /// Time played before the present phase.
+    /// Time played before the current phase.
     pub played: Duration,
-    /// Time spent buffering before the present phase.
+    /// Time spent buffering before the current phase.
     pub buffered: Duration,
     /// It went from playing to buffering.
     pub interrupted: bool,
@@ -86,7 +86,14 @@ impl Observed {
         self.last = now;
     }
 
-    /// Books the present phase up to `now`.
+    /// A notification says that it is over: what it did until then is complete.
+    pub fn stop(&mut self, now: Instant) {
+        self.close(now);
+        self.phase = None;
+        self.last = now;
+    }
+
+    /// Adds the time since the last change of phase to what was observed.
     pub fn close(&mut self, now: Instant) {
         let time = now.saturating_duration_since(self.since);
         match self.phase {

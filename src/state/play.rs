@@ -18,16 +18,18 @@ use super::{
 use crate::{
     config::HiddenLabels,
     plex::{
-        request::Id,
+        id::Id,
         wire::{Metadata, Session, TranscodeSession},
     },
 };
 
 /// A position this far before the last one is a new start, and no inaccuracy.
 const REWIND: f64 = 5_000.0;
-/// A notification keeps naming another item than the listing for this long: then it is the same
-/// item by another number.
+/// A notification keeps naming another item than the listing for this long, and the listed one moves
+/// on: then they are the same item by two numbers …
 const ALIAS_AFTER: Duration = Duration::from_secs(3);
+/// … and after this time even if it does not.
+const ALIAS_AFTER_LONG: Duration = Duration::from_secs(20);
 
 /// A play waits for its library this long; then it is `unknown`.
 pub const LIBRARY_WAIT: Duration = Duration::from_mins(1);
@@ -37,15 +39,20 @@ pub const LIBRARY_WAIT: Duration = Duration::from_mins(1);
 pub enum Title {
     /// Nothing to request: no rating key.
     None,
-    /// Wanted or in flight.
-    Wanted {
-        /// Failed attempts so far.
-        failures: u32,
-        /// Not to be requested before this moment.
-        after: Instant,
-    },
+    /// Wanted, and not requested yet or in flight.
+    Wanted,
+    /// The request failed and will be repeated.
+    Retried,
     /// Arrived, or given up.
     Done,
+}
+
+impl Title {
+    /// Whether the metadata may still arrive.
+    #[must_use]
+    pub fn is_wanted(self) -> bool {
+        matches!(self, Self::Wanted | Self::Retried)
+    }
 }
 
 /// Why a play is over.
@@ -69,7 +76,7 @@ pub struct End {
     /// Why.
     pub reason: EndReason,
     /// When it was last listed although it had ended.
-    pub listed: Instant,
+    pub listed: Option<Instant>,
 }
 
 /// The library a play belongs to.
@@ -116,8 +123,9 @@ pub struct Play {
     pub rating_key: Option<Id>,
     /// Other numbers under which notifications name the same item.
     aliases: Vec<Id>,
-    /// The item that notifications named under its key until one named this item again.
-    pub refuted: Option<Id>,
+    /// The item that notifications named under its key until one named this item again, and how
+    /// often that happened again.
+    pub refuted: (Option<Id>, u32),
     /// How far its metadata is.
     pub title: Title,
     /// The file, once its metadata has arrived.
@@ -136,11 +144,13 @@ pub struct Play {
     pub bandwidth: Option<f64>,
     /// Milliseconds into the item, when it was last confirmed.
     pub view_offset: Option<f64>,
+    /// Where it was when it was first listed after another item was heard of under its key.
+    superseded_offset: Option<f64>,
     /// Milliseconds of the item.
     pub duration: Option<f64>,
     /// What the transcoder does for it.
     pub transcode: Option<Box<TranscodeSession>>,
-    /// Without a TranscodeSession, what the decisions of its streams say.
+    /// What the decisions of its streams say, where no TranscodeSession does.
     stream_decisions: Option<Box<TranscodeSession>>,
     /// The transcode that notifications last named and no listing showed: that is requested once.
     unlisted_transcode: Option<Box<str>>,
@@ -172,12 +182,10 @@ impl Play {
             library_labels: UNKNOWN_LIBRARY.map(Box::from),
             rating_key,
             aliases: Vec::new(),
-            refuted: None,
+            refuted: (None, 0),
+            superseded_offset: None,
             title: match rating_key {
-                Some(_) => Title::Wanted {
-                    failures: 0,
-                    after: since,
-                },
+                Some(_) => Title::Wanted,
                 None => Title::None,
             },
             source: None,
@@ -217,6 +225,15 @@ impl Play {
             self.library = PlayLibrary::Known(id);
         } else if since.is_some_and(|since| now >= since + LIBRARY_WAIT) {
             self.library = PlayLibrary::Unknown;
+        }
+    }
+
+    /// When it stops waiting for its library.
+    #[must_use]
+    pub fn library_deadline(&self) -> Option<Instant> {
+        match self.library {
+            PlayLibrary::Awaited(_, since) => Some(since + LIBRARY_WAIT),
+            _ => None,
         }
     }
 
@@ -261,7 +278,7 @@ impl Play {
         self.end = Some(End {
             at,
             reason,
-            listed: at,
+            listed: None,
         });
     }
 
@@ -304,15 +321,12 @@ impl Play {
 
     fn apply_session(&mut self, session: &Session, hide: HiddenLabels) {
         self.identity = Identity::of(session);
-        if self.rating_key.is_none()
-            && let Some(item) = session.rating_key.get().and_then(Id::parse)
+        if let Some(item) = session.rating_key.get().and_then(Id::parse)
+            && self.rating_key != Some(item)
         {
-            // Live TV may tell it later.
+            // Live TV may tell it later, and changes it with the programme.
             self.rating_key = Some(item);
-            self.title = Title::Wanted {
-                failures: 0,
-                after: self.clock.confirmed(),
-            };
+            self.title = Title::Wanted;
         }
         let media = session.selected_media();
         self.bitrate = media.and_then(classify::bitrate);
@@ -359,19 +373,15 @@ impl Play {
         }
         self.transcode = transcode.map(|transcode| Box::new(transcode.clone()));
         self.stream_decisions = match transcode {
-            Some(_) => None,
-            None => part.and_then(classify::stream_decisions).map(Box::new),
+            Some(transcode) if classify::has_decisions(transcode) => None,
+            _ => part.and_then(classify::stream_decisions).map(Box::new),
         };
         self.classify(LabelValues::of(session, hide));
     }
 
     /// Completes `values` by what the transcode says, and notices whether anything changed.
     fn classify(&mut self, mut values: LabelValues) {
-        // Where the streams say what happens, a part that only claims `transcode` is not believed.
-        let part = Some(&*self.part_decision).filter(|decision| {
-            !decision.is_empty()
-                && (self.stream_decisions.is_none() || !classify::is(Some(decision), "transcode"))
-        });
+        let part = Some(&*self.part_decision).filter(|decision| !decision.is_empty());
         let transcode = self.decisions();
         values.stream_type = classify::stream_type(transcode, part).into();
         values.transcode_type = classify::transcode_type(transcode);
@@ -382,12 +392,11 @@ impl Play {
         }
     }
 
-    /// What the transcoder does for it, or what the decisions of its streams say.
+    /// What happens to its streams: what its TranscodeSession says, or else the streams themselves.
     #[must_use]
     pub fn decisions(&self) -> Option<&TranscodeSession> {
-        self.transcode
-            .as_deref()
-            .or(self.stream_decisions.as_deref())
+        let streams = self.stream_decisions.as_deref();
+        streams.or(self.transcode.as_deref())
     }
 
     /// Whether `id` is the bare id of this play's own transcode.
@@ -406,21 +415,29 @@ impl Play {
     /// Whether `item` is known to be another than this play's.
     #[must_use]
     pub fn is_other_item(&self, item: Option<Id>) -> bool {
-        item.is_some_and(|item| {
-            self.rating_key.is_some_and(|own| own != item) && !self.aliases.contains(&item)
-        })
+        // Live TV changes its number with the programme.
+        let other =
+            |item| self.rating_key.is_some_and(|own| own != item) && !self.aliases.contains(&item);
+        !self.identity.is_live_tv() && item.is_some_and(other)
     }
 
-    /// A listing requested at `started` still shows this play, although notifications named `other`
-    /// under its key. After a while that is an alias; true then.
-    pub fn accept_alias(&mut self, other: Option<Id>, started: Instant) -> bool {
+    /// A listing requested at `started` still shows this play as `session`, although notifications
+    /// named `other` under its key. When it moves on in its item all the same, or after a long while,
+    /// that is the same item by another number; true then.
+    pub fn accept_alias(&mut self, other: Option<Id>, session: &Session, started: Instant) -> bool {
         const MAX_ALIASES: usize = 4;
-        let Some(superseded) = self.clock.superseded() else {
+        let Some(superseded) = self.clock.superseded().filter(|at| *at < started) else {
             return false;
         };
-        if started < superseded + ALIAS_AFTER {
+        let offset = session.view_offset.non_negative();
+        let first = *self.superseded_offset.get_or_insert(offset.unwrap_or(0.0));
+        let moves_on = offset.is_some_and(|offset| offset >= first + 1_000.0);
+        let alias = (moves_on && started >= superseded + ALIAS_AFTER)
+            || started >= superseded + ALIAS_AFTER_LONG;
+        if !alias {
             return false;
         }
+        self.superseded_offset = None;
         if let Some(other) = other {
             self.aliases.truncate(MAX_ALIASES - 1);
             self.aliases.insert(0, other);

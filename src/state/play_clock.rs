@@ -133,12 +133,12 @@ impl PlayClock {
 
     /// Takes what notifications said before it was listed.
     pub fn apply_observed(&mut self, observed: &Observed) -> Credit {
-        let Some(phase) = observed.phase else {
-            return Credit::default();
-        };
         let mut observed = *observed;
         observed.close(observed.last);
-        self.phase = phase;
+        if observed.phase.is_none() && observed.played.is_zero() && observed.buffered.is_zero() {
+            return Credit::default();
+        }
+        self.phase = observed.phase.unwrap_or(self.phase);
         self.counted = self.counted.max(observed.last);
         self.confirmed = self.confirmed.max(observed.last);
         Credit {
@@ -157,6 +157,12 @@ impl PlayClock {
         self.confirmed = self.confirmed.max(now);
         self.superseded = Some(now);
         credit
+    }
+
+    /// Another item is listed under its key, in a response requested at `started`: it was in its
+    /// phase until then.
+    pub fn replace(&mut self, started: Instant) -> Credit {
+        self.advance(started.min(self.confirmed + GAP))
     }
 
     /// It was not superseded after all, and went on.

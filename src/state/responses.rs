@@ -10,7 +10,7 @@ use super::{
     classify::is,
     error_log::Subject,
     lasting::{HIDDEN, MAX_LABEL_SETS},
-    sanitize::truncate,
+    libraries::MAX_LIBRARIES,
     schedule,
     statistics::{Expiring, Load},
 };
@@ -20,8 +20,9 @@ use crate::{
     output::Sanitized,
     plex::{
         error::PlexError,
+        id::Id,
         lenient::Text,
-        request::{Endpoint, Id, ItemsQuery, PlexRequest, PlexResponse},
+        request::{Endpoint, ItemsQuery, PlexRequest, PlexResponse},
         wire,
     },
 };
@@ -42,6 +43,13 @@ impl State {
             result,
         } = completed;
         let endpoint = request.endpoint();
+        let result = match result {
+            // Any JSON could be an empty container; Plex says who it is.
+            Ok(PlexResponse::Server(server)) if server.machine_identifier.get().is_none() => {
+                Err(PlexError::not_plex())
+            }
+            result => result,
+        };
         self.exporter
             .count(endpoint, requests, result.as_ref().err(), now.unix_seconds);
         let took = now.monotonic.saturating_duration_since(started);
@@ -156,11 +164,7 @@ impl State {
         self.accounts.clear();
         for account in accounts.accounts.as_slice() {
             if let (Some(id), Some(name)) = (account.id.whole(), account.name.get()) {
-                let name = if self.hide.user {
-                    HIDDEN
-                } else {
-                    truncate(name)
-                };
+                let name = if self.hide.user { HIDDEN } else { name };
                 self.sessions.lasting.add_user(name);
                 self.accounts.insert(id, name.into());
             }
@@ -197,16 +201,13 @@ impl State {
     }
 
     fn has_plex_pass(&self) -> bool {
-        self.server.as_ref().is_none_or(|server| server.plex_pass)
+        self.server.as_ref().is_some_and(|server| server.plex_pass)
     }
 
     fn server_completed(&mut self, result: &Response, now: Timestamp, effects: &mut Effects) {
-        let not_plex = PlexError::not_plex();
         let server = match result {
-            Ok(PlexResponse::Server(server)) if server.machine_identifier.get().is_some() => {
-                Ok(server)
-            }
-            Ok(_) => Err(&not_plex),
+            Ok(PlexResponse::Server(server)) => Ok(server),
+            Ok(_) => return,
             Err(error) => Err(error),
         };
         self.record(Endpoint::Server, server.err(), effects);
@@ -236,7 +237,7 @@ impl State {
     }
 
     fn apply_server(&mut self, server: &wire::Server, now: Timestamp, effects: &mut Effects) {
-        let text = |text: &Text| truncate(text.or_empty()).to_owned();
+        let text = |text: &Text| text.or_empty().to_owned();
         let newer = Server {
             name: text(&server.friendly_name),
             id: text(&server.machine_identifier),
@@ -265,10 +266,16 @@ impl State {
             );
             self.begin_again(now);
         }
-        self.active_transcodes.set(
-            server.transcoder_active_video_sessions.non_negative(),
-            now.monotonic,
-        );
+        let transcodes = server.transcoder_active_video_sessions.non_negative();
+        let before = self.active_transcodes.get(now.monotonic).copied().flatten();
+        self.active_transcodes.set(transcodes, now.monotonic);
+        if let Some(changed) = self.transcodes_changed.take() {
+            let again = changed + schedule::SERVER_TRANSCODE_AGAIN;
+            if before == transcodes && now.monotonic < again {
+                self.transcodes_changed = Some(changed);
+                self.schedule.server.request(again);
+            }
+        }
         let older = self.server.as_ref();
         if older.is_none_or(|older| older.version != newer.version) {
             effects.log(
@@ -283,15 +290,15 @@ impl State {
             );
         }
         match (older.map(|older| older.plex_pass), newer.plex_pass) {
-            (Some(false), true) => {
+            (Some(false), true) | (None, _) => {
                 self.schedule.resources.reschedule(now.monotonic);
                 self.schedule.bandwidth.reschedule(now.monotonic);
             }
-            (_, false) => {
-                self.load = Expiring::default();
-                self.sent = Expiring::default();
-            }
             _ => {}
+        }
+        if !newer.plex_pass {
+            self.load = Expiring::default();
+            self.sent = Expiring::default();
         }
         self.server = Some(newer);
     }
@@ -306,8 +313,12 @@ impl State {
         self.record(Endpoint::Sessions, result.as_ref().err(), effects);
         if let Ok(PlexResponse::Sessions(list)) = result {
             self.sessions.dropped_sessions += list.sessions.dropped();
+            let before = self.sessions.video_transcodes();
             self.sessions
                 .apply_listing(list.sessions.as_slice(), started, now, effects);
+            if self.sessions.video_transcodes() != before {
+                self.transcodes_changed(now);
+            }
             if !self.up {
                 self.schedule.server.request(now);
             }
@@ -315,6 +326,8 @@ impl State {
         let live = self.sessions.live().len() > 0;
         let interval = match result {
             Err(PlexError::Unauthorized | PlexError::Forbidden) => schedule::REFUSED,
+            // That Plex is back, `/` will tell.
+            Err(_) if !self.up => schedule::SESSIONS_LIVE,
             _ => match (self.socket_up, live) {
                 (true, true) => schedule::SESSIONS_LIVE,
                 (true, false) => schedule::SESSIONS_IDLE,
@@ -331,6 +344,13 @@ impl State {
             && self.libraries.apply_listing(providers, now)
         {
             self.sessions.libraries_changed();
+            let libraries = &self.libraries;
+            self.error_log
+                .forget_libraries(|id| libraries.get(id).is_none());
+            if self.starts.len() > MAX_LIBRARIES {
+                self.starts
+                    .retain(|id, _| id.is_none_or(|id| libraries.get(id).is_some()));
+            }
         }
         self.schedule
             .providers
@@ -344,11 +364,10 @@ impl State {
         now: Instant,
         effects: &mut Effects,
     ) {
-        self.titles_in_flight.retain(|other| *other != id);
         match result {
             Ok(PlexResponse::Metadata(metadata)) => {
                 self.record(Endpoint::Metadata, None, effects);
-                self.sessions.apply_metadata(id, metadata);
+                self.sessions.apply_metadata(id, metadata, now);
             }
             // Trailers and live TV have numbers that lead nowhere.
             Ok(_) | Err(PlexError::NotFound) => self.sessions.metadata_failed(id, false, now),

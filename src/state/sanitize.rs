@@ -4,16 +4,8 @@ use std::borrow::Cow;
 
 use crate::plex::lenient::Number;
 
-/// Free text is cut to so many bytes.
-pub const MAX_TEXT: usize = 256;
 /// An unknown word may have so many bytes.
 const MAX_TOKEN: usize = 32;
-
-/// Free text (titles, names, devices), cut on a character boundary.
-#[must_use]
-pub fn truncate(text: &str) -> &str {
-    &text[..text.floor_char_boundary(MAX_TEXT)]
-}
 
 /// A word of Plex's vocabulary (decision, codec, location, type): lower case, without outer white
 /// space. A short, well-formed word passes even when it is new; anything else becomes `other`.
@@ -86,13 +78,6 @@ mod tests {
     }
 
     proptest! {
-        #[test]
-        fn a_cut_is_a_short_prefix(text in "\\PC{0,300}") {
-            let cut = truncate(&text);
-            prop_assert!(cut.len() <= MAX_TEXT && text.starts_with(cut));
-            prop_assert!(cut.len() == text.len() || cut.len() > MAX_TEXT - 4);
-        }
-
         #[test]
         fn a_word_is_always_short_and_plain(text in "\\PC{0,60}") {
             let word = normalize_token(&text);

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::budget::RequestBudget;
+use super::budget::{Purpose, RequestBudget};
 use crate::plex::request::PlexRequest;
 
 /// `/`: whether Plex is up, its version, its active transcodes.
@@ -11,8 +11,10 @@ pub const SERVER: Duration = Duration::from_secs(15);
 pub const SERVER_POLLING: Duration = Duration::from_secs(30);
 /// The longest pause between attempts at `/` while it fails.
 const SERVER_RETRY: Duration = Duration::from_secs(10);
-/// `/` after a start or an end of a transcode: Plex's own count follows within a moment.
-pub const SERVER_TRANSCODE: Duration = Duration::from_secs(1);
+/// `/` after a start or an end of a transcode: Plex's own count follows within a moment …
+pub const SERVER_TRANSCODE: Duration = Duration::from_millis(500);
+/// … or a bit later: it is polled again when it has not changed.
+pub const SERVER_TRANSCODE_AGAIN: Duration = Duration::from_millis(2_500);
 /// Whatever Plex refuses for lack of rights: more requests only fill its log.
 pub const REFUSED: Duration = Duration::from_secs(15);
 /// `/media/providers`: which libraries there are.
@@ -33,7 +35,7 @@ pub const SESSIONS_POLLING: Duration = Duration::from_secs(8);
 pub const SESSIONS_POLLING_IDLE: Duration = Duration::from_secs(10);
 /// `/status/sessions` after a change of a session's state, which the notification tells, but not the
 /// bitrate and bandwidth that come with it: at most this often.
-pub const SESSIONS_REFRESH: Duration = Duration::from_secs(10);
+pub const SESSIONS_REFRESH: Duration = Duration::from_secs(9);
 /// The longest pause between attempts at `/status/sessions` while it fails.
 const SESSIONS_RETRY: Duration = Duration::from_secs(30);
 /// `/statistics/…`, no session: the window that Plex re-sends covers two minutes.
@@ -45,13 +47,15 @@ pub const STATISTICS_WITHOUT_PASS: Duration = Duration::from_mins(15);
 /// `/activities`: notifications tell all but what was running before us.
 pub const ACTIVITIES: Duration = Duration::from_mins(10);
 /// `/activities` while something runs: its end may have been missed.
-pub const ACTIVITIES_RUNNING: Duration = Duration::from_mins(1);
+pub const ACTIVITIES_RUNNING: Duration = Duration::from_mins(2);
 /// `/accounts` and `/updater/status`.
 pub const HOURLY: Duration = Duration::from_hours(1);
 /// The longest pause between attempts at these while they fail.
 const ACCOUNTS_RETRY: Duration = Duration::from_mins(5);
-/// Titles are fetched two at a time, so that one that hangs does not delay the others.
-pub const TITLES_AT_ONCE: usize = 2;
+/// `/updater/status` follows a notification at most this often.
+pub const UPDATER_MIN_INTERVAL: Duration = Duration::from_mins(5);
+/// `/` follows a notification about reachability, and `/activities` a new socket, at most this often.
+pub const STATUS_MIN_INTERVAL: Duration = Duration::from_secs(10);
 /// A silent client causes a listing at most this often.
 pub const SILENCE_MIN_INTERVAL: Duration = Duration::from_secs(10);
 /// Requests for the same thing within this time are bundled into one.
@@ -78,12 +82,15 @@ pub struct Slot {
     pub failures: u32,
     /// The longest pause between attempts while it fails.
     longest_retry: Duration,
+    /// What its permits are for.
+    purpose: Purpose,
 }
 
 impl Slot {
-    fn new(due: Instant, longest_retry: Duration) -> Self {
+    fn new(due: impl Into<Option<Instant>>, longest_retry: Duration, purpose: Purpose) -> Self {
         Self {
-            scheduled: Some(due),
+            purpose,
+            scheduled: due.into(),
             requested: None,
             in_flight: false,
             last_started: None,
@@ -97,6 +104,12 @@ impl Slot {
     /// afterwards: the response on its way may be older than the reason to ask.
     pub fn request(&mut self, moment: Instant) {
         self.requested = Some(self.requested.map_or(moment, |due| due.min(moment)));
+    }
+
+    /// Asks for it at `moment`, or `interval` after the last response if that is later.
+    pub fn request_spaced(&mut self, moment: Instant, interval: Duration) {
+        let earliest = self.last_completed.map(|completed| completed + interval);
+        self.request(earliest.map_or(moment, |earliest| moment.max(earliest)));
     }
 
     /// Moves the timetable forward to `moment`.
@@ -134,7 +147,7 @@ impl Slot {
         }
         let bundled = self.last_started.map(|started| started + BUNDLE);
         let requested = self.requested.map(|moment| {
-            [bundled, budget.next_permit()]
+            [bundled, budget.next_permit(self.purpose)]
                 .into_iter()
                 .flatten()
                 .fold(moment, Instant::max)
@@ -148,7 +161,7 @@ impl Slot {
             return false;
         }
         // What the timetable wants anyway costs no permit.
-        if self.scheduled.is_none_or(|due| due > now) && !budget.take(now) {
+        if self.scheduled.is_none_or(|due| due > now) && !budget.take(self.purpose, now) {
             return false;
         }
         self.scheduled = None;
@@ -173,16 +186,18 @@ pub struct Schedule {
 }
 
 impl Schedule {
-    /// Everything at once.
+    /// Everything at once, but for the statistics: what they mean depends on whether the server has
+    /// Plex Pass.
     #[must_use]
     pub fn starting(now: Instant) -> Self {
-        let soon = |longest_retry| Slot::new(now, longest_retry);
+        let statistics = Slot::new(None, STATISTICS_IDLE, Purpose::Upkeep);
+        let soon = |longest_retry| Slot::new(now, longest_retry, Purpose::Upkeep);
         Self {
-            server: soon(SERVER_RETRY),
+            server: Slot::new(now, SERVER_RETRY, Purpose::Server),
             providers: soon(PROVIDERS),
-            sessions: soon(SESSIONS_RETRY),
-            resources: soon(STATISTICS_IDLE),
-            bandwidth: soon(STATISTICS_IDLE),
+            sessions: Slot::new(now, SESSIONS_RETRY, Purpose::Viewing),
+            resources: statistics,
+            bandwidth: statistics,
             activities: soon(PROVIDERS),
             accounts: soon(ACCOUNTS_RETRY),
             updater: soon(ACCOUNTS_RETRY),
@@ -196,8 +211,12 @@ impl Schedule {
                 slot.request(now);
             }
         }
+        // Those that ran were forgotten with the outage.
+        if self.activities.last_completed.is_some() {
+            self.activities.reschedule(now);
+        }
         if self.sessions.last_completed.is_some() {
-            self.sessions.request(now);
+            self.sessions.reschedule(now);
         }
     }
 
@@ -223,7 +242,7 @@ mod tests {
     fn slot() -> (Slot, RequestBudget, Instant) {
         let now = Instant::now();
         let mut budget = RequestBudget::new(now);
-        let mut slot = Slot::new(now, SESSIONS_RETRY);
+        let mut slot = Slot::new(now, SESSIONS_RETRY, Purpose::Viewing);
         assert!(slot.start_if_due(now, &mut budget));
         slot.completed(&Ok::<_, ()>(()), now, INTERVAL);
         (slot, budget, now)
@@ -272,7 +291,7 @@ mod tests {
     #[test]
     fn without_a_permit_a_request_waits_for_the_timetable() {
         let (mut slot, mut budget, start) = slot();
-        while budget.take(start) {}
+        while budget.take(Purpose::Viewing, start) {}
         slot.request(start + BUNDLE);
         assert!(!slot.start_if_due(start + BUNDLE, &mut budget));
         assert!(slot.start_if_due(start + INTERVAL, &mut budget));

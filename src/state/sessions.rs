@@ -5,7 +5,7 @@
 //! change; what it leaves open is decided by the listing that it requests.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, HashMap},
     time::{Duration, Instant},
 };
 
@@ -21,18 +21,17 @@ use super::{
     libraries::Libraries,
     pending::Pending,
     phase::Phase,
-    play::{EndReason, LIBRARY_WAIT, Play, PlayLibrary, Title},
+    play::{EndReason, Play, PlayLibrary, Title},
     play_clock::Credit,
-    sanitize::truncate,
-    schedule::retry_pause,
     series::SeriesTable,
+    titles::Titles,
 };
 use crate::{
     config::HiddenLabels,
     output::Sanitized,
     plex::{
+        id::Id,
         notification::{Playing, TranscodeEvent},
-        request::Id,
         wire::{Metadata, TranscodeSession},
     },
 };
@@ -43,16 +42,33 @@ pub const FORGET_AFTER: Duration = Duration::from_secs(45);
 pub const SILENT_AFTER: Duration = Duration::from_secs(12);
 /// An `.end` of a transcode that no `.start` follows for this long causes a listing.
 const SEEK_GRACE: Duration = Duration::from_millis(1_500);
-/// A listing waits this long when a client flaps between two items.
+/// A listing waits this long when a client flaps between two items; each time twice as long …
 const REFUTED_PAUSE: Duration = Duration::from_secs(2);
-/// A failed request for a title is repeated this often.
-const TITLE_RETRIES: u32 = 5;
+/// … up to `2^MAX_REFUTED` times.
+const MAX_REFUTED: u32 = 5;
+/// After a stop that names no live session, Plex is polled this often …
+const STOP_RECHECK: Duration = Duration::from_millis(2_500);
+/// … for this long, because it may list the session for a while.
+const STOP_RECHECKS: Duration = Duration::from_secs(12);
+
 /// All plays.
 #[derive(Debug, Default)]
 pub struct Sessions {
     pub(super) live: BTreeMap<Box<str>, Play>,
     pub(super) ended: EndedPlays,
     pub(super) pending: Pending,
+    /// Titles whose metadata is to be fetched.
+    pub titles: Titles,
+    /// Live sessions by the transcode that they carry.
+    pub(super) by_transcode: HashMap<Box<str>, Box<str>>,
+    /// What changed since labels were last completed.
+    pub(super) touched: Touched,
+    /// Nothing expires, and no client is silent for too long, before these moments.
+    pub(super) watch: Watch,
+    /// Since when plays wait for a library that Plex has not listed yet: the latest of them.
+    awaited_since: Option<Instant>,
+    /// Until this moment listings are repeated soon.
+    recheck_until: Option<Instant>,
     /// The series of plays.
     pub series: SeriesTable,
     /// Bytes sent, by estimate.
@@ -85,6 +101,15 @@ impl Sessions {
         self.live.values()
     }
 
+    /// How many live sessions have their video transcoded.
+    #[must_use]
+    pub fn video_transcodes(&self) -> usize {
+        self.live
+            .values()
+            .filter(|play| matches!(play.labels.transcode_type, "video" | "both"))
+            .count()
+    }
+
     /// How many ended plays and pending sessions are kept.
     #[must_use]
     pub fn kept(&self) -> (usize, usize) {
@@ -102,29 +127,37 @@ impl Sessions {
         let over = Phase::is_over(state);
         let phase = Phase::parse(state);
         let item = playing.rating_key.get().and_then(Id::parse);
-        let Some(key) = playing.session_key.get().map(truncate) else {
+        let Some(key) = playing.session_key.get() else {
             // Old clients stop without a key.
-            effects.request_sessions(now);
+            effects.refresh_sessions = true;
+            if over {
+                self.recheck_until = Some(now + STOP_RECHECKS);
+            }
             return;
         };
         let Some(play) = self.live.get_mut(key) else {
             if over {
-                self.pending.forget(key, item);
+                self.pending.stop(key, item, now);
                 // A stop may come under a key of its own (node-plex-api#80).
                 if item.is_some() && self.live.values().any(|play| play.rating_key == item) {
                     effects.request_sessions(now);
+                    self.recheck_until = Some(now + STOP_RECHECKS);
                 }
-            } else if self.pending.on_notification(key, item, phase, now) {
-                effects.request_sessions(now);
+            } else {
+                let follows = self.ended.has_key(key);
+                if self.pending.on_notification(key, item, phase, follows, now) {
+                    effects.request_sessions(now);
+                }
             }
             return;
         };
+        self.touched.key(key);
         let other = play.is_other_item(item);
         match (over, other) {
             // Of the item before, or of one that was never listed. The listing decides whether
             // what it shows goes on.
             (true, true) => {
-                self.pending.forget(key, item);
+                self.pending.stop(key, item, now);
                 if play.clock.superseded().is_some() {
                     effects.request_sessions(now);
                 }
@@ -132,9 +165,9 @@ impl Sessions {
             (true, false) => {
                 let at = play.clock.superseded().unwrap_or(now);
                 let credit = play.clock.stop(at);
-                self.book(key, credit);
+                self.record(key, credit);
                 if item.is_none() {
-                    self.pending.forget(key, None);
+                    self.pending.stop(key, None, now);
                 }
                 if let Some(play) = self.live.remove(key) {
                     self.finish(play, EndReason::Stopped, now, effects);
@@ -143,21 +176,26 @@ impl Sessions {
             // The next item under the same key: the listing will tell all about it.
             (false, true) => {
                 let credit = play.clock.supersede(now);
-                let pause = if play.refuted == item {
-                    REFUTED_PAUSE
-                } else {
-                    Duration::ZERO
+                let pause = match play.refuted {
+                    (refuted, times) if refuted == item => REFUTED_PAUSE * (1 << times),
+                    _ => Duration::ZERO,
                 };
-                if self.pending.on_notification(key, item, phase, now) {
+                if self.pending.on_notification(key, item, phase, true, now) {
                     effects.request_sessions(now + pause);
                 }
-                self.book(key, credit);
+                self.record(key, credit);
             }
             (false, false) => {
                 if play.clock.superseded().is_some() {
                     play.clock.reinstate();
-                    play.refuted = self.pending.next_item(key);
-                    self.pending.forget(key, None);
+                    let other = self.pending.next_item(key);
+                    play.refuted = match play.refuted {
+                        (refuted, times) if refuted == other => {
+                            (other, (times + 1).min(MAX_REFUTED))
+                        }
+                        _ => (other, 0),
+                    };
+                    self.pending.forget(key);
                 }
                 let transcode = playing.transcode_session.get().map(transcode_id);
                 if transcode.is_some_and(|transcode| play.is_new_transcode(transcode)) {
@@ -169,7 +207,8 @@ impl Sessions {
                 if let Some(phase) = phase {
                     effects.refresh_sessions |= phase != play.phase();
                     let credit = play.on_notification(phase, now);
-                    self.book(key, credit);
+                    self.watch.silence(play);
+                    self.record(key, credit);
                 }
             }
         }
@@ -190,8 +229,14 @@ impl Sessions {
             .map(transcode_id)
             .unwrap_or_default()
             .to_owned();
-        let owner = self.live.values_mut().find(|play| play.owns_transcode(&id));
-        match (event, owner) {
+        let key = self.by_transcode.get(&*id);
+        let play = key
+            .and_then(|key| self.live.get_mut(key))
+            .filter(|play| play.owns_transcode(&id));
+        if let Some(play) = &play {
+            self.touched.key(&play.session);
+        }
+        match (event, play) {
             // Not the end of playback: a seek ends and starts the same key within a second.
             (TranscodeEvent::End, Some(_)) => effects.request_sessions(now + SEEK_GRACE),
             (_, Some(play)) => play.update_transcode(transcode, event == TranscodeEvent::Start),
@@ -207,14 +252,14 @@ impl Sessions {
     }
 
     /// Counts `credit` wherever time of the live play under `key` is counted.
-    pub(super) fn book(&mut self, key: &str, credit: Credit) {
+    pub(super) fn record(&mut self, key: &str, credit: Credit) {
         let totals = Totals {
             series: &mut self.series,
             lasting: &mut self.lasting,
             estimated_bytes: &mut self.estimated_bytes,
         };
         if let Some(play) = self.live.get_mut(key) {
-            totals.book(play, credit);
+            totals.record(play, credit);
         }
     }
 
@@ -231,7 +276,12 @@ impl Sessions {
             self.series.end(series, at);
         }
         log_play(effects, "ended", &play);
-        if let Some(oldest) = self.ended.insert(play) {
+        let (id, oldest) = self.ended.insert(play);
+        self.touched.ended.push(id);
+        if let Some(deadline) = self.ended.deadline(id) {
+            self.watch.expiry(deadline);
+        }
+        if let Some(oldest) = oldest {
             self.dropped_plays += 1;
             self.leave(&oldest);
         }
@@ -243,25 +293,17 @@ impl Sessions {
         }
     }
 
-    /// Titles that are wanted, and from when on.
-    pub fn wanted_titles(&self) -> impl Iterator<Item = (Id, Instant)> {
-        self.live.values().filter_map(|play| match play.title {
-            Title::Wanted { after, .. } => Some((play.rating_key?, after)),
-            Title::None | Title::Done => None,
-        })
-    }
-
     fn waiting_for_title(&mut self, id: Id) -> impl Iterator<Item = &mut Play> {
+        self.touched.everything = true;
         self.live
             .values_mut()
             .chain(self.ended.iter_mut())
-            .filter(move |play| {
-                play.rating_key == Some(id) && matches!(play.title, Title::Wanted { .. })
-            })
+            .filter(move |play| play.rating_key == Some(id) && play.title.is_wanted())
     }
 
     /// Applies the metadata of a title.
-    pub fn apply_metadata(&mut self, id: Id, metadata: &Metadata) {
+    pub fn apply_metadata(&mut self, id: Id, metadata: &Metadata, now: Instant) {
+        self.titles.completed(id, false, now);
         for play in self.waiting_for_title(id) {
             play.apply_metadata(metadata);
         }
@@ -269,26 +311,21 @@ impl Sessions {
 
     /// The metadata of a title could not be had at `now`; whether another attempt makes sense.
     pub fn metadata_failed(&mut self, id: Id, retry: bool, now: Instant) {
+        let mut live = false;
         for play in self.waiting_for_title(id) {
-            play.title = match play.title {
-                Title::Wanted { failures, .. } if retry && failures < TITLE_RETRIES => {
-                    let failures = failures + 1;
-                    Title::Wanted {
-                        failures,
-                        after: now + retry_pause(failures),
-                    }
-                }
-                _ => {
-                    // That the file stays unknown is a label, too.
-                    play.encoded = None;
-                    Title::Done
-                }
-            };
+            live |= play.end.is_none();
+            play.title = if retry { Title::Retried } else { Title::Done };
+            // That the file stays unknown is a label, too.
+            play.encoded = None;
         }
+        self.titles.completed(id, retry && live, now);
     }
 
     /// Ends what was not confirmed for too long, and forgets what ended long enough ago.
     pub fn expire(&mut self, now: Instant, effects: &mut Effects) {
+        if self.watch.expires_at.is_none_or(|at| now < at) {
+            return;
+        }
         let stale: Vec<Box<str>> = self
             .live
             .values()
@@ -303,17 +340,20 @@ impl Sessions {
         for play in self.ended.expire(now) {
             self.leave(&play);
         }
+        // Plays that waited for their library for too long are among them.
+        self.touched.everything = true;
     }
 
     /// When [`Self::expire`] or [`Self::update_labels`] next have something to do.
     #[must_use]
     pub fn next_expiry(&self) -> Option<Instant> {
+        self.watch.expires_at
+    }
+
+    fn earliest_expiry(&self) -> Option<Instant> {
         let live = self.live.values().map(|play| {
             let stale = play.clock.confirmed() + FORGET_AFTER;
-            match play.library {
-                PlayLibrary::Awaited(_, since) => stale.min(since + LIBRARY_WAIT),
-                _ => stale,
-            }
+            play.library_deadline().map_or(stale, |at| at.min(stale))
         });
         live.chain(self.ended.next_expiry()).min()
     }
@@ -321,13 +361,7 @@ impl Sessions {
     /// Since when plays wait for a library that Plex has not listed yet: the latest of them.
     #[must_use]
     pub fn library_awaited_since(&self) -> Option<Instant> {
-        let plays = self.live.values();
-        plays
-            .filter_map(|play| match play.library {
-                PlayLibrary::Awaited(_, since) => Some(since),
-                _ => None,
-            })
-            .max()
+        self.awaited_since
     }
 
     /// Names or kinds of libraries changed.
@@ -335,41 +369,48 @@ impl Sessions {
         for play in self.live.values_mut() {
             play.labels_changed();
         }
+        self.touched.everything = true;
     }
 
     /// Completes labels that changed, and with them the series and the starts.
     pub fn update_labels(&mut self, libraries: &Libraries, now: Instant, effects: &mut Effects) {
-        let plays = self.live.values_mut().chain(self.ended.iter_mut());
-        for play in plays.filter(|play| play.encoded.is_none() || is_waiting(play)) {
-            play.resolve_library(libraries, now);
-            if play.encoded.is_none() {
-                let encoded = EncodedLabels::of(play);
-                // The series of an ended play stays what it was.
-                if let Some(series) = play.series.filter(|_| play.end.is_none()) {
-                    play.series = Some(self.series.relabel(series, &encoded.play, now));
+        let touched = std::mem::take(&mut self.touched);
+        let mut counters = Counters {
+            series: &mut self.series,
+            lasting: &mut self.lasting,
+            libraries,
+            awaited_since: self.awaited_since.filter(|_| !touched.everything),
+            now,
+        };
+        if touched.everything {
+            for play in self.live.values_mut().chain(self.ended.iter_mut()) {
+                counters.complete(play, effects);
+            }
+        } else {
+            for key in &touched.keys {
+                if let Some(play) = self.live.get_mut(key) {
+                    counters.complete(play, effects);
                 }
-                play.encoded = Some(encoded);
             }
-            if matches!(play.library, PlayLibrary::Awaited(..)) || !play.has_played {
-                continue;
-            }
-            if play.series.is_none()
-                && let Some(encoded) = play.encoded.as_ref()
-            {
-                let series = self.series.join(&encoded.play, play.played);
-                self.lasting.add_user_play(play, play.played);
-                if let Some(end) = play.end {
-                    self.series.end(series, end.at);
+            for id in touched.ended {
+                if let Some(play) = self.ended.get_mut(id) {
+                    counters.complete(play, effects);
                 }
-                play.series = Some(series);
             }
-            if std::mem::take(&mut play.start_uncounted) {
-                self.lasting.count_start(&play.labels.user);
-                effects.starts.push(match play.library {
-                    PlayLibrary::Known(id) => Some(id),
-                    _ => None,
-                });
-            }
+        }
+        self.awaited_since = counters.awaited_since;
+        if self.watch.expires_at.is_some_and(|at| at <= now) {
+            self.watch.expires_at = self.earliest_expiry();
+        }
+        if self.watch.silent_at.is_some_and(|at| at <= now) {
+            self.watch.silent_at = self.earliest_silence();
+        }
+    }
+
+    /// Asks for another listing soon while one that is over may still be listed.
+    pub(super) fn recheck(&mut self, now: Instant, effects: &mut Effects) {
+        if self.recheck_until.is_some_and(|until| now < until) {
+            effects.request_sessions(now + STOP_RECHECK);
         }
     }
 
@@ -382,13 +423,17 @@ impl Sessions {
                 lasting: &mut self.lasting,
                 estimated_bytes: &mut self.estimated_bytes,
             };
-            totals.book(play, credit);
+            totals.record(play, credit);
         }
     }
 
-    /// When a playing client has been silent for too long.
+    /// When a playing client has been silent for too long: then or later.
     #[must_use]
     pub fn next_silence_check(&self) -> Option<Instant> {
+        self.watch.silent_at
+    }
+
+    fn earliest_silence(&self) -> Option<Instant> {
         self.live
             .values()
             .filter(|play| play.phase() == Phase::Playing)
@@ -405,7 +450,7 @@ struct Totals<'a> {
 }
 
 impl Totals<'_> {
-    fn book(self, play: &mut Play, credit: Credit) {
+    fn record(self, play: &mut Play, credit: Credit) {
         self.lasting
             .add_buffering(play, credit.buffered, credit.interrupted);
         if credit.played.is_zero() {
@@ -422,9 +467,101 @@ impl Totals<'_> {
     }
 }
 
-/// Whether a play has no series yet although it may get one.
-fn is_waiting(play: &Play) -> bool {
-    (play.series.is_none() && play.has_played) || matches!(play.library, PlayLibrary::Awaited(..))
+/// What changed since labels were last completed.
+#[derive(Debug, Default)]
+pub(super) struct Touched {
+    /// Perhaps all of them.
+    pub everything: bool,
+    /// Live sessions.
+    keys: Vec<Box<str>>,
+    /// Ended plays.
+    ended: Vec<u64>,
+}
+
+impl Touched {
+    fn key(&mut self, key: &str) {
+        self.keys.push(key.into());
+    }
+}
+
+/// Moments at which all plays are to be looked at: never late, and early at times.
+#[derive(Debug, Default)]
+pub(super) struct Watch {
+    expires_at: Option<Instant>,
+    silent_at: Option<Instant>,
+}
+
+impl Watch {
+    /// A play is live, or went on.
+    pub fn live(&mut self, play: &Play) {
+        let stale = play.clock.confirmed() + FORGET_AFTER;
+        self.expiry(play.library_deadline().map_or(stale, |at| at.min(stale)));
+        self.silence(play);
+    }
+
+    fn expiry(&mut self, at: Instant) {
+        self.expires_at = Some(self.expires_at.map_or(at, |expiry| expiry.min(at)));
+    }
+
+    /// A play may be playing now.
+    fn silence(&mut self, play: &Play) {
+        if play.phase() == Phase::Playing {
+            let at = play.clock.confirmed() + SILENT_AFTER;
+            self.silent_at = Some(self.silent_at.map_or(at, |silent| silent.min(at)));
+        }
+    }
+}
+
+/// Where plays are counted once their labels are complete.
+struct Counters<'a> {
+    series: &'a mut SeriesTable,
+    lasting: &'a mut Lasting,
+    libraries: &'a Libraries,
+    awaited_since: Option<Instant>,
+    now: Instant,
+}
+
+impl Counters<'_> {
+    /// Completes the labels of `play`, its series and its start.
+    fn complete(&mut self, play: &mut Play, effects: &mut Effects) {
+        let waits = (play.series.is_none() && play.has_played) || play.library_deadline().is_some();
+        if play.encoded.is_some() && !waits {
+            return;
+        }
+        play.resolve_library(self.libraries, self.now);
+        if play.encoded.is_none() {
+            let encoded = EncodedLabels::of(play);
+            // The series of an ended play stays what it was.
+            if let Some(series) = play.series.filter(|_| play.end.is_none()) {
+                play.series = Some(self.series.relabel(series, &encoded.play, self.now));
+            }
+            play.encoded = Some(encoded);
+        }
+        if let PlayLibrary::Awaited(_, since) = play.library {
+            self.awaited_since = self.awaited_since.max(Some(since));
+            return;
+        }
+        if !play.has_played {
+            return;
+        }
+        if play.series.is_none()
+            && let Some(encoded) = play.encoded.as_ref()
+        {
+            let series = self.series.join(&encoded.play, play.played);
+            self.lasting.add_user_play(play, play.played);
+            if let Some(end) = play.end {
+                self.series.end(series, end.at);
+            }
+            play.series = Some(series);
+        }
+        if std::mem::take(&mut play.start_uncounted) {
+            self.lasting.count_start(&play.labels.user);
+            effects.starts.push(match play.library {
+                PlayLibrary::Known(id) => Some(id),
+                _ => None,
+            });
+        }
+    }
 }
 
 pub(super) fn log_play(effects: &mut Effects, what: &str, play: &Play) {
