@@ -11,6 +11,8 @@
 mod abuse;
 #[path = "blackbox/assets.rs"]
 mod assets;
+#[path = "blackbox/budget.rs"]
+mod budget;
 #[path = "blackbox/cardinality.rs"]
 mod cardinality;
 #[path = "blackbox/check.rs"]
@@ -19,6 +21,8 @@ mod check;
 mod cli;
 #[path = "blackbox/contained.rs"]
 mod contained;
+#[path = "blackbox/decoding.rs"]
+mod decoding;
 #[path = "blackbox/exporter_metrics.rs"]
 mod exporter_metrics;
 #[path = "blackbox/faults.rs"]
@@ -27,12 +31,20 @@ mod faults;
 mod hiding;
 #[path = "blackbox/http.rs"]
 mod http;
+#[path = "blackbox/items.rs"]
+mod items;
 #[path = "blackbox/lasting_metrics.rs"]
 mod lasting_metrics;
+#[path = "blackbox/libraries.rs"]
+mod libraries;
 #[path = "blackbox/library_metrics.rs"]
 mod library_metrics;
+#[path = "blackbox/logs.rs"]
+mod logs;
 #[path = "blackbox/media_metrics.rs"]
 mod media_metrics;
+#[path = "blackbox/outages.rs"]
+mod outages;
 #[path = "blackbox/recorded.rs"]
 mod recorded;
 #[path = "blackbox/server_metrics.rs"]
@@ -43,6 +55,8 @@ mod session_metrics;
 mod sessions;
 #[path = "blackbox/simulation.rs"]
 mod simulation;
+#[path = "blackbox/statistics.rs"]
+mod statistics;
 #[path = "blackbox/statistics_metrics.rs"]
 mod statistics_metrics;
 mod support;

@@ -25,6 +25,8 @@ use super::{exporter::TOKEN, payloads};
 pub enum Fault {
     /// Another status, content type and body.
     Answer(u16, &'static str, String),
+    /// A whole response, byte for byte.
+    Raw(Vec<u8>),
     /// A redirect.
     Redirect(String),
     /// The right answer, late.
@@ -157,6 +159,26 @@ impl World {
         } else {
             json!({"size": elements.len(), name: elements})
         }
+    }
+
+    /// What Plex says to a request for `target`, path and query; nothing is 404.
+    pub fn answer_to(&self, target: &str) -> Option<Value> {
+        let (path, query) = target.split_once('?').unwrap_or((target, ""));
+        let query = query
+            .split('&')
+            .filter_map(|pair| pair.split_once('='))
+            .map(|(name, value)| (name.to_owned(), value.to_owned()))
+            .collect();
+        self.answer(path, &query)
+    }
+
+    /// What goes wrong with requests for `target`.
+    pub fn fault_of(&self, target: &str) -> Option<&Fault> {
+        let hit = self
+            .faults
+            .iter()
+            .find(|(own, _)| target.starts_with(own.as_str()) && (own != "/" || target == "/"));
+        hit.map(|(_, fault)| fault)
     }
 
     fn answer(&self, path: &str, query: &HashMap<String, String>) -> Option<Value> {
@@ -446,13 +468,7 @@ fn serve(
         let (fault, path, token) = {
             let world = shared.world.lock().unwrap();
             let path = target.strip_prefix(&world.base_path).map(str::to_owned);
-            let fault = path.as_ref().and_then(|path| {
-                let hit = world
-                    .faults
-                    .iter()
-                    .find(|(own, _)| path.starts_with(own.as_str()) && (own != "/" || path == "/"));
-                hit.map(|(_, fault)| fault.clone())
-            });
+            let fault = path.as_ref().and_then(|path| world.fault_of(path).cloned());
             (fault, path, world.token.clone())
         };
         if let Some(fault) = &fault
@@ -460,10 +476,8 @@ fn serve(
         {
             return Ok(());
         }
-        let (path, query) = match &path {
-            Some(path) => path.split_once('?').unwrap_or((path, "")),
-            None => ("/no/such/base/path", ""),
-        };
+        let target = path.as_deref().unwrap_or("/no/such/base/path");
+        let path = target.split('?').next().unwrap_or_default();
         let admitted = path == "/identity" || header("X-Plex-Token").as_deref() == Some(&token);
         if !admitted {
             respond(&mut connection, 401, "text/html", b"<html><head><title>Unauthorized</title></head><body><h1>401 Unauthorized</h1></body></html>", None)?;
@@ -482,13 +496,8 @@ fn serve(
             connection.flush()?;
             return socket(connection, tcp, shared);
         }
-        let query = query
-            .split('&')
-            .filter_map(|pair| pair.split_once('='))
-            .map(|(n, v)| (n.to_owned(), v.to_owned()))
-            .collect();
         let answer = if header("Accept").is_some_and(|accept| accept.contains("application/json")) {
-            shared.world.lock().unwrap().answer(path, &query)
+            shared.world.lock().unwrap().answer_to(target)
         } else {
             None
         };
@@ -547,6 +556,12 @@ fn broken(
                 "HTTP/1.1 {status} X\r\nContent-Type: {kind}\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{body}",
                 body.len()
             )?;
+            connection.flush()?;
+            tcp.shutdown(Shutdown::Both)?;
+            Ok(true)
+        }
+        Fault::Raw(response) => {
+            connection.write_all(response)?;
             connection.flush()?;
             tcp.shutdown(Shutdown::Both)?;
             Ok(true)

@@ -19,5 +19,6 @@ pub mod exporter;
 pub mod fake_plex;
 pub mod page_watch;
 pub mod payloads;
+pub mod pure;
 pub mod samples;
 pub mod tls;

@@ -42,6 +42,14 @@ impl Samples {
         samples
     }
 
+    /// The sum of the values of all samples of a metric that have these labels.
+    pub fn sum(&self, name: &str, labels: &[(&str, &str)]) -> f64 {
+        self.of(name, labels)
+            .iter()
+            .map(|sample| sample.value)
+            .sum()
+    }
+
     /// All samples of a metric that have these labels (and perhaps more).
     pub fn of(&self, name: &str, labels: &[(&str, &str)]) -> Vec<&Sample> {
         let matches = |sample: &&Sample| {
