@@ -75,6 +75,8 @@ pub struct Slot {
     /// On top of the timetable, with a permit.
     requested: Option<Instant>,
     in_flight: bool,
+    /// By the timetable, once more after the request in flight.
+    again: bool,
     last_started: Option<Instant>,
     /// When the last response came.
     pub last_completed: Option<Instant>,
@@ -93,6 +95,7 @@ impl Slot {
             scheduled: due.into(),
             requested: None,
             in_flight: false,
+            again: false,
             last_started: None,
             last_completed: None,
             failures: 0,
@@ -112,8 +115,10 @@ impl Slot {
         self.request(earliest.map_or(moment, |earliest| moment.max(earliest)));
     }
 
-    /// Moves the timetable forward to `moment`.
+    /// Moves the timetable forward to `moment`. While a request is in flight, that means once more
+    /// afterwards, as with [`Self::request`].
     pub fn reschedule(&mut self, moment: Instant) {
+        self.again = self.in_flight;
         self.scheduled = Some(self.scheduled.map_or(moment, |due| due.min(moment)));
     }
 
@@ -121,9 +126,10 @@ impl Slot {
     pub fn completed<T, E>(&mut self, result: &Result<T, E>, now: Instant, interval: Duration) {
         self.in_flight = false;
         self.last_completed = Some(now);
+        let again = std::mem::take(&mut self.again);
         let pause = if result.is_ok() {
             self.failures = 0;
-            interval
+            if again { Duration::ZERO } else { interval }
         } else {
             self.failures += 1;
             retry_pause(self.failures)
@@ -270,6 +276,17 @@ mod tests {
         let now = start + INTERVAL;
         assert!(slot.start_if_due(now, &mut budget));
         slot.request(now + BUNDLE);
+        assert_eq!(slot.due(&budget), None);
+        slot.completed(&Ok::<_, ()>(()), now + BUNDLE, INTERVAL);
+        assert!(slot.start_if_due(now + BUNDLE, &mut budget));
+    }
+
+    #[test]
+    fn a_timetable_moved_forward_during_a_request_means_another_afterwards() {
+        let (mut slot, mut budget, start) = slot();
+        let now = start + INTERVAL;
+        assert!(slot.start_if_due(now, &mut budget));
+        slot.reschedule(now);
         assert_eq!(slot.due(&budget), None);
         slot.completed(&Ok::<_, ()>(()), now + BUNDLE, INTERVAL);
         assert!(slot.start_if_due(now + BUNDLE, &mut budget));

@@ -151,13 +151,14 @@ fn an_unreadable_value_costs_its_field_only() {
 }
 
 /// A listing of very many elements that say nothing takes little memory, and sessions beside them show.
+/// (Few enough for a build without optimization.)
 #[test]
-fn millions_of_empty_elements_cost_neither_memory_nor_the_sessions_before_them() {
+fn a_crowd_of_empty_elements_cost_neither_memory_nor_the_sessions_before_them() {
     let plex = FakePlex::default();
     let first = movie(1, 101, "Alien").to_string();
     let body = format!(
         "{{\"MediaContainer\":{{\"Metadata\":[{first}{}]}}}}",
-        ",{}".repeat(3_300_000)
+        ",{}".repeat(400_000)
     );
     plex.world()
         .fault("/status/sessions", bytes(body.as_bytes()));

@@ -176,8 +176,10 @@ fn no_activity_outlives_an_outage() {
 
 #[test]
 fn an_activity_listed_after_the_outage_is_shown_again() {
-    let mut world = World::default();
-    world.activities = vec![json!({"uuid": "a", "type": "media.download"})];
+    let world = World {
+        activities: vec![json!({"uuid": "a", "type": "media.download"})],
+        ..World::default()
+    };
     let mut pure = Pure::connected(world);
     assert_eq!(pure.page().sum("plex_activities", &[]), 1.0);
     pure.world.fault("/", html(503, "Maintenance"));
