@@ -5,8 +5,10 @@ CARGO ?= cargo
 TEST_THREADS ?= 8
 PREFIX ?= /usr/local
 DESTDIR ?=
+TOOLS = PATH="$(CURDIR)/target/tools/bin:$$PATH"
 
-.PHONY: run demo test test-static lint deny fmt bench fuzz fuzz-build soak static dist install uninstall
+.PHONY: run demo test test-static lint deny lint-files tools fmt bench fuzz fuzz-build soak static dist deb test-deb \
+	package image install uninstall
 
 run: ## Export the metrics of the Plex in PLEX_SERVER, with the token in PLEX_TOKEN
 	$(CARGO) run --release --quiet
@@ -35,7 +37,13 @@ lint: ## Formatting, warnings of the compiler and of clippy, links in the docume
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --no-deps --document-private-items --quiet
 
 deny: ## Licences, duplicate versions and sources of the dependencies (needs cargo-deny)
-	$(CARGO) deny --offline --config .ci/deny.toml check licenses bans sources
+	$(TOOLS) $(CARGO) deny --offline --config .ci/deny.toml check licenses bans sources
+
+lint-files: ## Scripts, workflows, Containerfile, manifests, each by the linter of its kind
+	@.ci/lint-files
+
+tools: ## The linters and packagers that the targets above need, in target/tools
+	@.ci/tools
 
 fmt: ## Format the sources
 	$(CARGO) fmt
@@ -73,15 +81,29 @@ STATIC_TARGETS ?= x86_64-unknown-linux-musl
 static: ## Fully static binaries for STATIC_TARGETS (aarch64-unknown-linux-musl, armv7-unknown-linux-musleabihf)
 	@for target in $(STATIC_TARGETS); do .ci/static $$target || exit 1; done
 
-dist: ## Static binaries, their checksums and a bill of materials, in dist/
+dist: ## Static binaries, dashboard, rules, SBOM and checksums, in dist/
 	@.ci/dist $(STATIC_TARGETS)
+
+deb: ## Debian packages of the static binaries, in dist/ (needs cargo-deb: `make tools`)
+	@$(TOOLS) .ci/deb $(STATIC_TARGETS)
+
+test-deb: deb ## As root: install, use and purge the package in a fresh Debian root
+	@.ci/test-deb "$$(ls dist/*_amd64.deb)"
+
+package: ## What crates.io would get, and an installation out of it
+	@.ci/package
+
+image: ## As root, with buildah: the image out of the static binary, and its own health check
+	@.ci/image "$$(.ci/static x86_64-unknown-linux-musl)"
 
 install: ## Binary and systemd unit, below DESTDIR and PREFIX
 	$(CARGO) build --release --quiet
 	install -D -m 0755 target/release/plex-exporter "$(DESTDIR)$(PREFIX)/bin/plex-exporter"
 	install -d "$(DESTDIR)$(PREFIX)/lib/systemd/system"
-	target/release/plex-exporter print systemd-unit | sed 's|/usr/local/bin|$(PREFIX)/bin|' \
-		> "$(DESTDIR)$(PREFIX)/lib/systemd/system/plex-exporter.service"
+	for unit in plex-exporter.service plex-exporter@.service; do \
+		sed 's|/usr/local/bin|$(PREFIX)/bin|' "src/assets/$$unit" > "$(DESTDIR)$(PREFIX)/lib/systemd/system/$$unit"; \
+	done
 
 uninstall:
-	rm -f "$(DESTDIR)$(PREFIX)/bin/plex-exporter" "$(DESTDIR)$(PREFIX)/lib/systemd/system/plex-exporter.service"
+	rm -f "$(DESTDIR)$(PREFIX)/bin/plex-exporter" "$(DESTDIR)$(PREFIX)/lib/systemd/system/plex-exporter.service" \
+		"$(DESTDIR)$(PREFIX)/lib/systemd/system/plex-exporter@.service"
