@@ -63,7 +63,7 @@ fn exported(hide: &str) -> (FakePlex, Exporter, Samples) {
 }
 
 /// Whether any of `words` is in the page or in the log, at its most talkative.
-fn told(exporter: &Exporter, words: &[&str]) -> Vec<String> {
+fn exposed(exporter: &Exporter, words: &[&str]) -> Vec<String> {
     let all = exporter.page() + &exporter.log().join("\n");
     words
         .iter()
@@ -75,9 +75,9 @@ fn told(exporter: &Exporter, words: &[&str]) -> Vec<String> {
 #[test]
 fn hidden_users_share_one_series_of_every_metric_by_user() {
     let (_plex, exporter, samples) = exported("user");
-    assert_eq!(told(&exporter, &USERS), [""; 0]);
-    assert_eq!(told(&exporter, &TITLES), TITLES);
-    assert_eq!(told(&exporter, &DEVICES), DEVICES);
+    assert_eq!(exposed(&exporter, &USERS), [""; 0]);
+    assert_eq!(exposed(&exporter, &TITLES), TITLES);
+    assert_eq!(exposed(&exporter, &DEVICES), DEVICES);
     assert_eq!(
         samples.series("plex_user_play_starts_total"),
         [r#"user="hidden" 1"#]
@@ -102,9 +102,9 @@ fn hidden_users_share_one_series_of_every_metric_by_user() {
 #[test]
 fn hidden_titles_are_all_three_title_labels() {
     let (_plex, exporter, samples) = exported("title");
-    assert_eq!(told(&exporter, &TITLES), [""; 0]);
-    assert_eq!(told(&exporter, &USERS[..3]), USERS[..3]);
-    assert_eq!(told(&exporter, &DEVICES), DEVICES);
+    assert_eq!(exposed(&exporter, &TITLES), [""; 0]);
+    assert_eq!(exposed(&exporter, &USERS[..3]), USERS[..3]);
+    assert_eq!(exposed(&exporter, &DEVICES), DEVICES);
     let hidden = ["title", "child_title", "grandchild_title"].map(|label| (label, "hidden"));
     for name in [
         "plex_session_info",
@@ -123,8 +123,8 @@ fn hidden_titles_are_all_three_title_labels() {
 #[test]
 fn hidden_devices_are_device_and_player() {
     let (_plex, exporter, samples) = exported("device");
-    assert_eq!(told(&exporter, &DEVICES), [""; 0]);
-    assert_eq!(told(&exporter, &USERS), USERS);
+    assert_eq!(exposed(&exporter, &DEVICES), [""; 0]);
+    assert_eq!(exposed(&exporter, &USERS), USERS);
     let hidden = [("device", "hidden"), ("player", "hidden")];
     assert_eq!(samples.of("plex_session_info", &hidden).len(), 3);
     let product = [

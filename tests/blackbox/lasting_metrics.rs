@@ -358,7 +358,7 @@ fn beyond_2000_label_sets_new_users_are_counted_as_other_and_that_is_logged_once
     assert!((by_user - by_play).abs() < 3.0, "{by_user} {by_play}");
     assert!(samples.value("plex_exporter_dropped_total", &[("kind", "series")]) >= Some(300.0));
     exporter.wait_for_log("limits: too many series");
-    let told = exporter.log();
-    let told = told.iter().filter(|line| line.contains("limits: "));
-    assert_eq!(told.count(), 1);
+    let log = exporter.log();
+    let limits = log.iter().filter(|line| line.contains("limits: "));
+    assert_eq!(limits.count(), 1);
 }

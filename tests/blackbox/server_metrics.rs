@@ -159,14 +159,14 @@ fn an_update_is_available_while_a_release_is_neither_done_nor_skipped() {
             samples.series("plex_update_available").is_empty(),
             "{status}"
         );
-        let told: Vec<_> = exporter
+        let lines: Vec<_> = exporter
             .log()
             .into_iter()
             .filter(|line| line.contains("plex_update_available is absent"))
             .collect();
         assert!(
-            told.len() == 1 && told[0].contains("INFO"),
-            "{status}: {told:?}"
+            lines.len() == 1 && lines[0].contains("INFO"),
+            "{status}: {lines:?}"
         );
     }
 }
