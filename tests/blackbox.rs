@@ -33,8 +33,12 @@ mod hiding;
 mod http;
 #[path = "blackbox/items.rs"]
 mod items;
+#[path = "blackbox/labels.rs"]
+mod labels;
 #[path = "blackbox/lasting_metrics.rs"]
 mod lasting_metrics;
+#[path = "blackbox/latency.rs"]
+mod latency;
 #[path = "blackbox/libraries.rs"]
 mod libraries;
 #[path = "blackbox/library_metrics.rs"]
