@@ -48,7 +48,7 @@ tools: ## The linters and packagers that the targets above need, in target/tools
 fmt: ## Format the sources
 	$(CARGO) fmt
 
-bench: ## Print what the static binary costs
+bench: ## Print what the static binary costs; PLEX_EXPORTER_BASE=<binary> compares it with that one
 	PLEX_EXPORTER_BIN="$(CURDIR)/$$(.ci/static x86_64-unknown-linux-musl)" $(CARGO) bench --quiet --bench budgets
 
 SOAK_DAYS ?= 30

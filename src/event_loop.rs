@@ -51,11 +51,12 @@ pub fn run<T>(
             },
             recv(queries) -> query => {
                 match query {
-                    Ok(Query::Scrape(process, reply)) => {
+                    Ok(Query::Scrape(process, mut buffer, reply)) => {
                         let now = Timestamp::read();
                         state.prepare_scrape(now);
                         state.dropped_log_lines = stderr::dropped();
-                        let page = render::render(&state, &process, now, page_length);
+                        buffer.reserve(page_length);
+                        let page = render::render(&state, &process, now, buffer);
                         // A little more than last time, so that it rarely has to grow.
                         page_length = page.len() + page.len() / 16;
                         // Whoever asked may have given up.

@@ -14,14 +14,14 @@ use crate::{
 
 /// Writes every metric. Call [`State::prepare_scrape`] first; a play without label texts is left out.
 ///
-/// `capacity` is how long the page will be, by experience.
+/// The page is written into `buffer`, which is empty.
 #[must_use]
-pub fn render(state: &State, process: &Process, now: Timestamp, capacity: usize) -> String {
+pub fn render(state: &State, process: &Process, now: Timestamp, buffer: String) -> String {
     let (name, id) = state
         .server
         .as_ref()
         .map_or(("", ""), |server| (&server.name, &server.id));
-    let mut out = TextWriter::new(name, id, capacity);
+    let mut out = TextWriter::new(name, id, buffer);
     server(&mut out, state, now);
     libraries(&mut out, state);
     sessions(&mut out, state, now);

@@ -23,8 +23,8 @@ const MAX_QUERIES: usize = 8;
 /// slice several times before it blocks, which costs more than the reply.
 #[derive(Debug)]
 pub(crate) enum Query {
-    /// Render a scrape.
-    Scrape(Process, SyncSender<String>),
+    /// Render a scrape into this buffer.
+    Scrape(Process, String, SyncSender<String>),
     /// Show that you respond, and say whether Plex has responded since the start.
     Ping(SyncSender<bool>),
 }
@@ -58,12 +58,12 @@ impl StateHandle {
         (Self { queries }, receiver)
     }
 
-    /// A scrape of the state as it is now, with the metrics of this process.
+    /// A scrape of the state as it is now, with the metrics of this process, in `buffer`.
     ///
     /// # Errors
     /// When the event loop does not respond in time.
-    pub fn scrape(&self, process: Process) -> Result<String, Unresponsive> {
-        self.query(|reply| Query::Scrape(process, reply))
+    pub fn scrape(&self, process: Process, buffer: String) -> Result<String, Unresponsive> {
+        self.query(|reply| Query::Scrape(process, buffer, reply))
     }
 
     /// Whether Plex has responded since the start.
@@ -97,7 +97,7 @@ mod tests {
             let begun = Instant::now();
             std::thread::scope(|scope| {
                 scope.spawn(|| assert!(handle.ping().is_err()));
-                scope.spawn(|| assert!(handle.scrape(Process::default()).is_err()));
+                scope.spawn(|| assert!(handle.scrape(Process::default(), String::new()).is_err()));
             });
             let waited = begun.elapsed();
             assert!((1.0..1.5).contains(&waited.as_secs_f64()), "{waited:?}");
@@ -116,12 +116,15 @@ mod tests {
             scope.spawn(move || {
                 for query in queries.iter().take(2) {
                     match query {
-                        Query::Scrape(_, reply) => reply.send("page".to_owned()).unwrap(),
+                        Query::Scrape(_, buffer, reply) => reply.send(buffer + "page").unwrap(),
                         Query::Ping(reply) => reply.send(true).unwrap(),
                     }
                 }
             });
-            assert_eq!(handle.scrape(Process::default()).unwrap(), "page");
+            assert_eq!(
+                handle.scrape(Process::default(), String::new()).unwrap(),
+                "page"
+            );
             assert!(handle.ping().unwrap());
         });
     }

@@ -21,6 +21,9 @@ pub struct ScrapeBody {
 
 /// Bytes that all bodies on their way may take. A larger one is on its way alone.
 const BUDGET: usize = 5 * 1024 * 1024;
+/// The largest buffer that is kept for the next scrape: mapping fresh memory for a page costs as much as
+/// writing it, but a page of a large server is better given back.
+const MAX_SPARE: usize = 256 * 1024;
 /// A client that took nothing for this long has stalled.
 const STALLED: Duration = Duration::from_millis(80);
 /// A client that keeps taking a little may be cut off after this time.
@@ -37,6 +40,8 @@ pub struct ResponseBudget {
 struct Entries {
     next_id: u64,
     entries: Vec<Entry>,
+    /// The buffer of a body that was sent.
+    spare: Vec<u8>,
 }
 
 #[derive(Debug)]
@@ -107,6 +112,19 @@ impl ResponseBudget {
         }
     }
 
+    /// An empty buffer for the next body.
+    pub fn buffer(&self) -> Vec<u8> {
+        std::mem::take(&mut self.entries().spare)
+    }
+
+    /// Keeps the buffer of a body that is no longer needed, unless it is large.
+    pub fn recycle(&self, mut bytes: Vec<u8>) {
+        if bytes.capacity() <= MAX_SPARE {
+            bytes.clear();
+            self.entries().spare = bytes;
+        }
+    }
+
     /// Records that `body` is on its way to the client at `stream`.
     pub fn admit(self: &Arc<Self>, body: Arc<ScrapeBody>, stream: Arc<TcpStream>) -> Permit {
         let mut entries = self.entries();
@@ -149,6 +167,12 @@ impl Drop for Permit {
         entries.entries.retain(|entry| entry.id != self.id);
         drop(entries);
         self.budget.released.notify_all();
+        // The last one that held the body leaves its buffer to the next.
+        if let Some(body) = Arc::get_mut(&mut self.body)
+            && !body.gzip
+        {
+            self.budget.recycle(std::mem::take(&mut body.bytes));
+        }
     }
 }
 
@@ -225,5 +249,21 @@ mod tests {
             .collect();
         assert_eq!(budget.entries().bytes(), BUDGET / 2);
         budget.make_room(BUDGET / 2);
+    }
+
+    #[test]
+    fn the_buffer_of_a_body_that_everybody_took_is_used_again_unless_it_is_large() {
+        let budget = Arc::new(ResponseBudget::default());
+        let (_client, stream) = socket();
+        let shared = body(1_000);
+        let first = budget.admit(Arc::clone(&shared), Arc::clone(&stream));
+        let second = budget.admit(shared, Arc::clone(&stream));
+        drop(first);
+        assert_eq!(budget.buffer().capacity(), 0, "it is still on its way");
+        drop(second);
+        let buffer = budget.buffer();
+        assert!(buffer.capacity() >= 1_000 && buffer.is_empty());
+        drop(budget.admit(body(MAX_SPARE + 1), stream));
+        assert_eq!(budget.buffer().capacity(), 0);
     }
 }

@@ -94,13 +94,19 @@ impl Scrapes {
 
     fn make(&self, gzip: bool, length: usize) -> Result<ScrapeBody, Unresponsive> {
         self.budget.make_room(length);
-        let text = self.state.scrape(self.process.read())?;
-        let compressed = (gzip && text.len() > MIN_COMPRESSED)
-            .then(|| compress(&text))
-            .flatten();
+        // Empty, so it is valid UTF-8.
+        let buffer = String::from_utf8(self.budget.buffer()).unwrap_or_default();
+        let text = self.state.scrape(self.process.read(), buffer)?;
+        if gzip
+            && text.len() > MIN_COMPRESSED
+            && let Some(bytes) = compress(&text)
+        {
+            self.budget.recycle(text.into_bytes());
+            return Ok(ScrapeBody { bytes, gzip: true });
+        }
         Ok(ScrapeBody {
-            gzip: compressed.is_some(),
-            bytes: compressed.unwrap_or_else(|| text.into_bytes()),
+            bytes: text.into_bytes(),
+            gzip: false,
         })
     }
 }
@@ -145,7 +151,7 @@ mod tests {
             all.wait();
             let mut made = 0;
             let mut reply_to_all = || {
-                while let Ok(Query::Scrape(_, reply)) =
+                while let Ok(Query::Scrape(_, _, reply)) =
                     queries.recv_timeout(Duration::from_millis(500))
                 {
                     made += 1;

@@ -75,18 +75,18 @@ pub struct TextWriter {
     server: Box<str>,
     /// What the current metric's lines begin with: its name, and the labels of every sample.
     prefix: String,
-    /// What follows the labels.
-    suffix: &'static str,
+    /// Whether the current metric's samples have labels.
+    labelled: bool,
 }
 
 impl TextWriter {
-    /// An empty page; `capacity` is the length of the last one.
-    pub fn new(server: &str, server_id: &str, capacity: usize) -> Self {
+    /// Writes into `buffer`.
+    pub fn new(server: &str, server_id: &str, buffer: String) -> Self {
         Self {
-            text: String::with_capacity(capacity),
+            text: buffer,
             server: encode_labels([("server", server), ("server_id", server_id)]),
             prefix: String::new(),
-            suffix: "",
+            labelled: false,
         }
     }
 
@@ -146,7 +146,10 @@ impl TextWriter {
             }
             self.text.push_str(&self.prefix);
             push_labels(&mut self.text, labels);
-            self.text.push_str(self.suffix);
+            if self.labelled {
+                self.text.push('}');
+            }
+            self.text.push(' ');
             push_value(&mut self.text, value);
             self.text.push('\n');
         }
@@ -181,8 +184,7 @@ impl TextWriter {
         if !desc.labels.is_empty() {
             self.prefix.push(if desc.server { ',' } else { '{' });
         }
-        let labelled = desc.server || !desc.labels.is_empty();
-        self.suffix = if labelled { "} " } else { " " };
+        self.labelled = desc.server || !desc.labels.is_empty();
     }
 
     /// The page.
@@ -264,7 +266,7 @@ mod tests {
     }
 
     fn written(write: impl FnOnce(&mut TextWriter)) -> String {
-        let mut writer = TextWriter::new("s}\"", "id", 0);
+        let mut writer = TextWriter::new("s}\"", "id", String::new());
         write(&mut writer);
         writer.into_text()
     }

@@ -65,7 +65,12 @@ impl Core {
     /// A scrape.
     pub fn page(&mut self, now: Timestamp) -> String {
         self.state.prepare_scrape(now);
-        let page = render(&self.state, &Process::default(), now, self.page_length);
+        let page = render(
+            &self.state,
+            &Process::default(),
+            now,
+            String::with_capacity(self.page_length),
+        );
         self.page_length = page.len();
         page
     }

@@ -210,7 +210,7 @@ impl Pure {
     pub fn page(&mut self) -> Samples {
         let now = self.timestamp();
         self.state.prepare_scrape(now);
-        let page = render(&self.state, &Process::default(), now, 0);
+        let page = render(&self.state, &Process::default(), now, String::new());
         self.watch.read(&page, |_| false);
         Samples::parse(&page)
     }
