@@ -42,12 +42,13 @@ mod world;
 use plays::Millis;
 use world::World;
 
-const HOUR: Millis = 3_600_000;
+const MINUTE: Millis = 60_000;
+const HOUR: Millis = 60 * MINUTE;
 const DAY: Millis = 24 * HOUR;
 
 /// Lives through `days`, and returns the figures, the sum over all pages and the last page.
-fn live(seed: u64, viewers: usize, duration: Millis) -> (String, u64, String) {
-    let mut world = World::new(seed, viewers);
+fn live(seed: u64, viewers: usize, duration: Millis, scrapes: Millis) -> (String, u64, String) {
+    let mut world = World::new(seed, viewers, scrapes);
     world.run_until(duration);
     let figures = world.to_string();
     world.close();
@@ -61,9 +62,9 @@ fn live(seed: u64, viewers: usize, duration: Millis) -> (String, u64, String) {
 fn days_of_use_are_shown_as_they_were_and_twice_alike() {
     let days = std::env::var("SOAK_DAYS").map_or(1, |days| days.parse().unwrap());
     let (one, two) = std::thread::scope(|scope| {
-        let other = scope.spawn(|| live(1, 50, days * DAY));
+        let other = scope.spawn(|| live(1, 50, days * DAY, MINUTE));
         (
-            live(1, 50, days * DAY),
+            live(1, 50, days * DAY, MINUTE),
             other.join().expect("the second run"),
         )
     });
@@ -79,7 +80,7 @@ fn evenings_of_any_seed_are_shown_as_they_were() {
     };
     for seed in seeds {
         let outcome = std::panic::catch_unwind(|| {
-            let (figures, ..) = live(seed, 20, 12 * HOUR);
+            let (figures, ..) = live(seed, 20, 12 * HOUR, 15_000);
             println!("{figures}");
         });
         assert!(outcome.is_ok(), "failed with SEED={seed}");

@@ -20,6 +20,8 @@ pub struct Figures {
     pub exact_error: f64,
     /// The largest error of any other that has ended.
     pub gap_error: f64,
+    /// Pages that showed a session late because requests to Plex were used up.
+    pub late_pages: u64,
     /// The largest error while nothing is heard of a play.
     pub live_error: f64,
 }
@@ -39,6 +41,7 @@ impl fmt::Display for World {
             exact_error,
             gap_error,
             live_error,
+            late_pages,
         } = &self.figures;
         let Ledger {
             requests,
@@ -63,7 +66,10 @@ impl fmt::Display for World {
             out,
             "{requests} requests; at most {most_idle} in an idle hour, {most_live} with up to 10 sessions, {most_crowded} with more"
         )?;
-        writeln!(out, "{lines} log lines")?;
+        writeln!(
+            out,
+            "{lines} log lines, {late_pages} pages late for want of permits"
+        )?;
         write!(
             out,
             "seconds wrong by at most {exact_error:.3} for the {} plays of which everything was \

@@ -49,11 +49,9 @@ impl Knowledge {
     fn confirm(&mut self, now: Millis, began: Millis) {
         if self.lost.is_some() || self.confirmed.is_none() {
             let gap = now.saturating_sub(self.confirmed.unwrap_or(began));
-            self.allowance += if self.lost_jump {
-                gap
-            } else {
-                gap.min(LONGEST_GAP)
-            };
+            // What began while nothing could be heard began at an unknown time.
+            let unknown = self.lost_jump || self.confirmed.is_none();
+            self.allowance += if unknown { gap } else { gap.min(LONGEST_GAP) };
             self.lost = None;
             self.lost_jump = false;
         }

@@ -62,6 +62,14 @@ impl World {
         self.network.cut || self.plex.health != Health::Unreachable
     }
 
+    /// Whether nothing was wrong for `duration`, and Plex answers at once.
+    pub fn well_for(&self, duration: Millis) -> bool {
+        self.network
+            .well_since
+            .checked_add(duration)
+            .is_some_and(|since| since <= self.now)
+    }
+
     fn reachable(&self) -> bool {
         !self.network.cut && self.plex.health != Health::Unreachable
     }
@@ -329,6 +337,15 @@ impl World {
             }
             self.plays[id].transcode = None;
             let key = self.plex.take_key();
+            let far = self.plays[id].offset(self.now) > 120_000;
+            if far && !self.clients[number].constant_id && self.dice.one_in(4) {
+                // From the beginning, as another play.
+                let item = self.plays[id].item;
+                self.end(id);
+                self.vanished(id);
+                self.begin(number, item, key, 0);
+                continue;
+            }
             self.plays[id].key = key;
             self.say(id, "buffering", false);
             let lag = self.dice.below(800);

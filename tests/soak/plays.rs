@@ -107,6 +107,11 @@ pub struct Play {
     /// When it first played.
     pub began: Option<Millis>,
     pub ended: Option<Millis>,
+    /// When Plex began to list it, and when it leaves the listing.
+    pub entered: Option<Millis>,
+    pub left: Option<Millis>,
+    /// It took over the key of another item.
+    pub takes_over: bool,
     /// The id of its transcode.
     pub transcode: Option<u64>,
     /// What the exporter can know of it.
@@ -126,6 +131,9 @@ impl Play {
             offset: 0,
             began: None,
             ended: None,
+            entered: None,
+            left: None,
+            takes_over: false,
             transcode: None,
             known: Knowledge::default(),
         }

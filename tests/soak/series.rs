@@ -25,6 +25,14 @@ impl<'a> Series<'a> {
         found.map_or("(absent)", |(_, value)| value)
     }
 
+    /// All labels as text: the same for the two metrics of a play.
+    pub fn place(&self) -> String {
+        self.labels
+            .iter()
+            .map(|(name, value)| format!("{name}={value},"))
+            .collect()
+    }
+
     /// Device and titles: what is unique in the simulation.
     pub fn identity(&self) -> String {
         let titles =

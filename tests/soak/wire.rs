@@ -86,6 +86,13 @@ pub fn transcode(id: u64, play: &Play) -> String {
     )
 }
 
+/// A transcode for a download.
+pub fn download(id: u64) -> String {
+    format!(
+        r#"{{"key":"/transcode/sessions/t{id}","context":"static","offlineTranscode":true,"progress":12.5,"speed":4.5,"videoDecision":"transcode","audioDecision":"copy"}}"#
+    )
+}
+
 pub fn frame(kind: &str, array: &str, element: &str) -> String {
     format!(r#"{{"NotificationContainer":{{"type":"{kind}","size":1,"{array}":[{element}]}}}}"#)
 }

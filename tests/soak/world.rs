@@ -59,6 +59,11 @@ pub enum Step {
         run: u64,
     },
     SocketTry,
+    /// A transcode that no session carries goes on.
+    Download {
+        transcode: u64,
+        left: u64,
+    },
     SocketDead {
         socket: u64,
     },
@@ -94,13 +99,15 @@ pub struct World {
     pub ledger: Ledger,
     pub figures: Figures,
     pub next_item: u64,
+    pub scrape_interval: Millis,
     next_transcode: u64,
     /// Scrapes and viewers end here, so that the last page can be complete.
     pub closing: bool,
 }
 
 impl World {
-    pub fn new(seed: u64, viewers: usize) -> Self {
+    /// A page is read every `scrape_interval` milliseconds, and up to twice that.
+    pub fn new(seed: u64, viewers: usize, scrape_interval: Millis) -> Self {
         let base = Instant::now();
         let mut world = Self {
             dice: Dice::new(seed),
@@ -120,6 +127,7 @@ impl World {
             ledger: Ledger::default(),
             figures: Figures::default(),
             next_item: 0,
+            scrape_interval,
             next_transcode: 0,
             closing: false,
         };
@@ -131,6 +139,13 @@ impl World {
         world.later(60_000, Step::Minute);
         world.later(5_000, Step::Traffic);
         world.later(50, Step::SocketTry);
+        world.later(
+            1_000,
+            Step::Download {
+                transcode: 0,
+                left: 0,
+            },
+        );
         world.later(3_600_000, Step::Fault);
         world
     }
@@ -216,6 +231,7 @@ impl World {
                 let play = &self.plays[id];
                 if play.ended.is_none() && self.clients[play.client].playing == Some(id) {
                     self.plex.listed.insert(play.key, id);
+                    self.plays[id].entered = Some(self.now);
                     self.ledger.live(self.plex.listed.len());
                 }
             }
@@ -236,6 +252,7 @@ impl World {
             Step::FaultOver { run } => self.fault_over(run),
             Step::SocketTry => self.try_socket(),
             Step::SocketDead { socket } => self.socket_found_dead(socket),
+            Step::Download { transcode, left } => self.download(transcode, left),
             Step::Traffic => self.traffic(),
             Step::Scrape => self.scrape(),
             Step::Minute => {
@@ -370,6 +387,38 @@ impl World {
                 assert_eq!(size, 0, "{name} are left");
             }
         }
+    }
+
+    /// A download is no session: its updates come every few seconds.
+    fn download(&mut self, transcode: u64, left: u64) {
+        if left == 0 {
+            let transcode = self.new_transcode();
+            let (pause, updates) = (
+                self.dice.spread(3_600_000, 86_400_000),
+                self.dice.between(10, 600),
+            );
+            return self.later(
+                pause,
+                Step::Download {
+                    transcode,
+                    left: updates,
+                },
+            );
+        }
+        if self.plex_serves() {
+            let element = wire::download(transcode);
+            self.send_frame(
+                wire::frame("transcodeSession.update", "TranscodeSession", &element),
+                None,
+            );
+        }
+        self.later(
+            5_000,
+            Step::Download {
+                transcode,
+                left: left - 1,
+            },
+        );
     }
 
     fn traffic(&mut self) {
