@@ -7,8 +7,8 @@ PREFIX ?= /usr/local
 DESTDIR ?=
 TOOLS = PATH="$(CURDIR)/target/tools/bin:$$PATH"
 
-.PHONY: run demo test test-static lint deny lint-files tools fmt bench fuzz fuzz-build soak static dist deb test-deb \
-	package image install uninstall
+.PHONY: run demo test test-static dashboard lint deny lint-files tools fmt bench fuzz fuzz-build soak static dist deb \
+	test-deb package image install uninstall
 
 run: ## Export the metrics of the Plex in PLEX_SERVER, with the token in PLEX_TOKEN
 	$(CARGO) run --release --quiet
@@ -30,6 +30,12 @@ test: ## Run all tests; those that need a missing tool are reported as ignored
 test-static: ## As root: the static binary alone in an empty root, unprivileged, as PID 1
 	PLEX_EXPORTER_BIN="$(CURDIR)/$$(.ci/static x86_64-unknown-linux-musl)" \
 		$(CARGO) test --test blackbox -- --test-threads $(TEST_THREADS) --ignored contained_
+
+dashboard: ## Draw the dashboard with Grafana's own libraries, into target/dashboard, and check what a person would see
+	@for tool in node npm chromium prometheus promtool; do command -v $$tool >/dev/null || missing="$$missing $$tool"; done; \
+	if [ -n "$$missing" ]; then echo "the dashboard was not drawn: not installed:$$missing (Debian: apt-get install nodejs npm chromium prometheus)"; \
+	else $(CARGO) build --quiet --bins --example evenings && \
+		(cd tests/dashboard && npm ci --no-audit --no-fund --ignore-scripts --loglevel=error) && node tests/dashboard/run.mjs; fi
 
 lint: ## Formatting, warnings of the compiler and of clippy, links in the documentation
 	$(CARGO) fmt --check

@@ -71,7 +71,6 @@ fn metrics_in(expression: &str) -> BTreeSet<&str> {
 fn the_dashboard_is_as_grafana_wants_it() {
     let dashboard = dashboard();
     assert!(dashboard.get("__inputs").is_none());
-    assert_eq!(dashboard["editable"], Value::Bool(true));
     assert!(dashboard["id"].is_null() && dashboard["uid"].is_string());
     let variables: Vec<_> = dashboard["templating"]["list"]
         .as_array()
@@ -79,7 +78,10 @@ fn the_dashboard_is_as_grafana_wants_it() {
         .iter()
         .map(|v| v["name"].as_str().unwrap())
         .collect();
-    assert_eq!(variables, ["datasource", "job", "instance", "server"]);
+    assert_eq!(
+        variables,
+        ["datasource", "job", "instance", "server", "utc_offset"]
+    );
     let mut ids = HashSet::new();
     for panel in panels(&dashboard) {
         assert!(ids.insert(panel["id"].as_u64().unwrap()), "an id twice");
@@ -130,7 +132,13 @@ fn no_query_uses_a_metric_that_does_not_exist() {
         .chain(rules)
     {
         for metric in metrics_in(expression) {
-            assert!(known.contains(metric), "{metric} in {expression}");
+            // A histogram is three metrics by name.
+            let described = ["_bucket", "_sum", "_count"]
+                .iter()
+                .find_map(|end| metric.strip_suffix(end))
+                .filter(|histogram| known.contains(histogram))
+                .unwrap_or(metric);
+            assert!(known.contains(described), "{metric} in {expression}");
             used.insert(metric.to_owned());
         }
     }
@@ -405,6 +413,9 @@ fn promtool_and_prometheus_find_data_for_every_panel_and_rule() {
         expression
             .replace("$__rate_interval", "10s")
             .replace("$__range", "1m")
+            .replace("$__interval_ms", "1000")
+            .replace("$__interval", "1s")
+            .replace("$utc_offset", "+0")
             .replace("$job", "plex")
             .replace("$instance", &exporter.address.to_string())
             .replace("$server", "Attic")
@@ -414,7 +425,18 @@ fn promtool_and_prometheus_find_data_for_every_panel_and_rule() {
         let result = prometheus
             .query(&filled)
             .unwrap_or_else(|error| panic!("{title}: {filled}: {error}"));
-        assert!(!result.is_empty(), "{title}: no data for {filled}");
+        // What happens in no healthy evening, or not just now.
+        let rare = [
+            "Needs attention",
+            "Failed requests",
+            "Ignored beyond limits",
+            // Statistics are polled every 15 s, too seldom for a growth in half a minute.
+            "Sent by user",
+        ];
+        assert!(
+            !result.is_empty() || rare.contains(&title.as_str()),
+            "{title}: no data for {filled}"
+        );
     }
     // The titles of the table are composed readably.
     let table = expressions(&dashboard())

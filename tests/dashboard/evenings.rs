@@ -1,0 +1,106 @@
+//! Evenings of several simulated Plex servers, each with an exporter: what the dashboard is drawn
+//! from. Prints `name address` of every exporter, then `ready`; a line of standard input that names
+//! a server takes it away. Ends with standard input.
+
+#![allow(
+    clippy::expect_used,
+    clippy::unwrap_used,
+    reason = "a failed expectation ends it"
+)]
+
+#[path = "../support/mod.rs"]
+mod support;
+
+use std::{
+    collections::HashSet,
+    io::BufRead,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+use serde_json::json;
+use support::{
+    evening::Evening,
+    exporter::{Exporter, Setup},
+    fake_plex::FakePlex,
+    payloads::{self, with},
+};
+
+/// A server's name, and what is special about it.
+const SERVERS: &[(&str, fn(&FakePlex))] = &[
+    ("Attic", |_| ()),
+    ("Cabin", |plex| {
+        let mut world = plex.world();
+        for library in &mut world.libraries {
+            let title = library["title"].as_str().unwrap().to_owned();
+            library["title"] = json!(format!("{title} of the cabin"));
+        }
+        world.server["version"] = json!("1.42.2.10156-f737b826c");
+    }),
+    ("Shed", |plex| {
+        plex.world().server["myPlexSubscription"] = json!(false);
+    }),
+    ("Down", |_| ()),
+    ("Crowd", crowd),
+];
+
+/// Twelve people at once.
+fn crowd(plex: &FakePlex) {
+    let names = [
+        "alice", "bob", "carol", "dave", "erin", "frank", "grace", "heidi", "ivan", "judy",
+        "mallory", "niaj",
+    ];
+    let mut world = plex.world();
+    for (key, name) in (900..).zip(names) {
+        let title = "Dr. Strangelove or: How I Learned to Stop Worrying and Love the Bomb";
+        let film = with(
+            payloads::movie(key, 101, title),
+            json!({"User": {"id": key.to_string(), "title": name}, "Player": {"title": format!("{name}'s television")}}),
+        );
+        let film = if key % 2 == 0 {
+            film
+        } else {
+            payloads::transcoded(film, name)
+        };
+        world.play(film);
+    }
+}
+
+fn start(name: &str, prepare: fn(&FakePlex)) -> (FakePlex, Exporter) {
+    let plex = FakePlex::default();
+    {
+        let mut world = plex.world();
+        world.server["friendlyName"] = json!(name);
+        world.server["machineIdentifier"] = json!(format!("id-of-{name}"));
+        world.server["myPlexMappingState"] = json!("mapped");
+        world.server["myPlexSigninState"] = json!("ok");
+    }
+    prepare(&plex);
+    let exporter = Setup::new(&plex.url()).env("LOG_LEVEL", "info").start();
+    (plex, exporter)
+}
+
+fn main() {
+    let gone: Arc<Mutex<HashSet<String>>> = Arc::default();
+    let mut exporters = Vec::new();
+    for (name, prepare) in SERVERS {
+        let (mut plex, exporter) = start(name, *prepare);
+        println!("{name}\t{}", exporter.address);
+        exporters.push(exporter);
+        let gone = Arc::clone(&gone);
+        std::thread::spawn(move || {
+            let mut evening = Evening::new(&plex);
+            prepare(&plex);
+            while !gone.lock().unwrap().contains(*name) {
+                evening.second();
+                std::thread::sleep(Duration::from_secs(1));
+            }
+            plex.stop();
+        });
+    }
+    println!("ready");
+    for line in std::io::stdin().lock().lines() {
+        gone.lock().unwrap().insert(line.unwrap());
+    }
+    drop(exporters);
+}
