@@ -30,6 +30,12 @@ fn main() {
         "See its metrics at http://{}/metrics (Ctrl-C ends it).",
         exporter.address
     );
+    println!(
+        "The dashboard: target/release/plex-exporter print dashboard > plex.json, for Grafana's \
+         import; Grafana needs a Prometheus that scrapes {}.",
+        exporter.address
+    );
+    println!("Pictures of it, without Grafana: make dashboard.");
     Evening::new(&plex).play(|pause| {
         ended.recv_timeout(pause) == Err(crossbeam_channel::RecvTimeoutError::Disconnected)
     });
