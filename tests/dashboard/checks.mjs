@@ -33,6 +33,7 @@ function read(fixed) {
     const values = [...element.querySelectorAll('[data-testid*="data-testid Bar gauge value"], [title] > span, [class*="value"] span')].map(text);
     return {
       title: panel.interpolate(title), type: element.dataset.type, errors: (data.errors ?? []).map((error) => error.message), state: data.state,
+      annotations: (data.annotations ?? []).flatMap((frame) => [...(frame.fields.find((field) => field.name === 'title')?.values ?? [])]),
       empty: data.series.every((frame) => frame.length === 0), says: element.querySelector('[data-no-data]')?.innerText,
       titleCut: shown ? shown.scrollWidth > shown.clientWidth : 'absent', box: { right: box.right, bottom: box.bottom },
       legends: colours, legendOverflows: legends.some((item) => { const at = item.getBoundingClientRect(); return at.bottom > box.bottom || at.right > box.right || at.top < box.top; }),
@@ -90,12 +91,19 @@ export async function check(drawn, { name, scenario, prometheus, to }) {
     const different = new Set(used.map(([colour]) => colour));
     if (different.size > 1) problems.push(`${word} has several colours: ${used.map(([colour, where]) => `${colour} in ${where}`).join(', ')}`);
   }
+  // The same library has the same colour in both panels that draw it.
+  const [sizes, added] = ['Size of libraries', 'Items added'].map((title) => new Map(panels.find((panel) => panel.title === title)?.legends));
+  for (const [library, colour] of sizes) {
+    if (added.get(library) !== colour) problems.push(`${library} has two colours: ${colour} and ${added.get(library)}`);
+  }
   const text = (title) => panels.find((panel) => panel.title === title)?.text;
   if (scenario.outage) {
     for (const panel of panels.filter(({ type }) => type === 'stat')) {
       const expected = scenario.unknown.includes(panel.title) ? 'Unknown' : scenario.says[panel.title];
       if (!panel.text.includes(expected)) problems.push(`${panel.title} says "${panel.text}" instead of ${expected}`);
     }
+    const annotations = panels.find(({ title }) => title === 'Streams by type').annotations;
+    if (scenario.annotation && !annotations.includes(scenario.annotation)) problems.push(`no annotation says: ${scenario.annotation}`);
     if (!text('Needs attention').includes(scenario.attention)) problems.push(`Needs attention does not say: ${scenario.attention}`);
   } else {
     problems.push(...await cells(panels, prometheus, scenario, to));

@@ -26,8 +26,10 @@ use support::{
     payloads::{self, with},
 };
 
+type Prepare = fn(&FakePlex);
+
 /// A server's name, and what is special about it.
-const SERVERS: &[(&str, fn(&FakePlex))] = &[
+const SERVERS: &[(&str, Prepare)] = &[
     ("Attic", |_| ()),
     ("Cabin", |plex| {
         let mut world = plex.world();
@@ -66,7 +68,7 @@ fn crowd(plex: &FakePlex) {
     }
 }
 
-fn start(name: &str, prepare: fn(&FakePlex)) -> (FakePlex, Exporter) {
+fn start(name: &str, prepare: Prepare) -> (FakePlex, Exporter) {
     let plex = FakePlex::default();
     {
         let mut world = plex.world();

@@ -29,7 +29,7 @@ const SCENARIOS = {
   'without-pass': { jobs: ['Shed'], needsPass: ['Sent by network', 'Sent by user', 'Processors', 'Memory'], open: true, themes: ['light'], widths: [1280] },
   crowd: { jobs: ['Crowd'], open: false, themes: ['dark'], widths: [1280] },
   'plex-down': {
-    jobs: ['Down'], outage: true, open: true, themes: ['dark'], widths: [1280], attention: 'Plex does not answer',
+    jobs: ['Down'], outage: true, open: true, themes: ['dark'], widths: [1280], attention: 'Plex does not answer', annotation: 'Down: Plex no longer answers',
     says: { Plex: 'Down', Notifications: 'Disconnected', 'Age of data': '10 mins' }, unknown: ['Remote access', 'Update', 'Streams', 'Transcodes', 'Bandwidth', 'plex.tv'],
   },
   'exporter-gone': {
