@@ -21,7 +21,7 @@ const GRAPH = {
 const TABLE = { align: 'auto', cellOptions: { type: 'auto' }, width: undefined, minWidth: undefined, inspect: false, filterable: false, hidden: false };
 
 function register(pluginId, Panel, custom = {}) {
-  const plugin = new PanelPlugin(Panel);
+  const plugin = new PanelPlugin(Panel).setDataSupport({ annotations: true, alertStates: false });
   plugin.useFieldConfig({
     useCustomConfig: (builder) => {
       for (const [path, defaultValue] of Object.entries(custom)) {
