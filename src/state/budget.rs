@@ -42,8 +42,7 @@ impl Purpose {
         match (self, live) {
             (Self::Viewing, true) => 40,
             (Self::Viewing, false) => 24,
-            (Self::Server, true) => 10,
-            (Self::Server, false) | (Self::Upkeep, _) => 6,
+            (Self::Server | Self::Upkeep, _) => 12,
         }
     }
 

@@ -16,8 +16,17 @@ pub fn has_decisions(transcode: &TranscodeSession) -> bool {
     transcode.video_decision.get().is_some() || transcode.audio_decision.get().is_some()
 }
 
-/// `stream_type`: `direct play`, `copy` or `transcode`; `transcode` exactly where
-/// [`transcode_type`] is not `none`, as far as Plex says what is transcoded.
+/// Whether it transcodes video or audio: by its decisions, or else by its codecs.
+fn transcodes(transcode: &TranscodeSession) -> bool {
+    if has_decisions(transcode) {
+        is(transcode.video_decision.get(), "transcode")
+            || is(transcode.audio_decision.get(), "transcode")
+    } else {
+        transcode_type(Some(transcode)) != "none"
+    }
+}
+
+/// `stream_type`: `direct play`, `copy` or `transcode`.
 ///
 /// A TranscodeSession alone does not mean transcoding (clients that ask for a decision get one even
 /// for direct play), so the selected part's own decision comes before its `copy`. But Plex calls a
@@ -28,7 +37,7 @@ pub fn stream_type<'a>(
     transcode: Option<&TranscodeSession>,
     part_decision: Option<&'a str>,
 ) -> Cow<'a, str> {
-    if transcode_type(transcode) != "none" {
+    if transcode.is_some_and(transcodes) {
         return Cow::Borrowed("transcode");
     }
     if is(part_decision, "directplay") || is(part_decision, "direct play") {

@@ -147,6 +147,8 @@ pub struct State {
     schedule: Schedule,
     budget: RequestBudget,
     counting_items: bool,
+    /// When `/status/sessions` last followed a change of a session's state, or will.
+    refreshed: Option<Instant>,
     /// A transcode began or ended at this moment, and Plex's count has not changed since.
     transcodes_changed: Option<Instant>,
     error_log: ErrorLog,
@@ -183,6 +185,7 @@ impl State {
             schedule: Schedule::starting(now),
             budget: RequestBudget::new(now),
             counting_items: false,
+            refreshed: None,
             transcodes_changed: None,
             error_log: ErrorLog::default(),
             connected_before: false,
@@ -256,9 +259,9 @@ impl State {
             self.schedule.sessions.request(moment);
         }
         if effects.refresh_sessions {
-            let listed = self.schedule.sessions.last_completed;
-            let moment = listed.map_or(now, |listed| listed + schedule::SESSIONS_REFRESH);
-            self.schedule.sessions.request(moment.max(now));
+            let moment = self.next_refresh(now);
+            self.refreshed = Some(moment);
+            self.schedule.sessions.request(moment);
         }
         if let Some(since) = self.sessions.library_awaited_since() {
             // Ask for the list at once, and then now and then.
@@ -277,6 +280,16 @@ impl State {
         Actions {
             requests: self.due(now),
             log_lines: effects.log_lines,
+        }
+    }
+
+    /// When `/status/sessions` may follow a change of a session's state: at once, unless it has just
+    /// done so, or will anyway.
+    fn next_refresh(&self, now: Instant) -> Instant {
+        match self.refreshed {
+            Some(at) if at > now => at,
+            Some(at) => now.max(at + schedule::SESSIONS_REFRESH),
+            None => now,
         }
     }
 

@@ -34,8 +34,7 @@ impl State {
         self.sessions.interrupted();
         // Nothing is replayed: what happened meanwhile is in the listings.
         self.schedule.sessions.reschedule(now.monotonic);
-        let activities = &mut self.schedule.activities;
-        activities.request_spaced(now.monotonic, schedule::STATUS_MIN_INTERVAL);
+        self.schedule.activities.request(now.monotonic);
     }
 
     pub(super) fn socket_down(&mut self, error: &PlexError, now: Timestamp, effects: &mut Effects) {
@@ -99,14 +98,8 @@ impl State {
                     self.library_changed(change, now);
                 }
             }
-            Payload::UpdateChanged => {
-                let updater = &mut self.schedule.updater;
-                updater.request_spaced(now, schedule::UPDATER_MIN_INTERVAL);
-            }
-            Payload::ReachabilityChanged => {
-                let server = &mut self.schedule.server;
-                server.request_spaced(now, schedule::STATUS_MIN_INTERVAL);
-            }
+            Payload::UpdateChanged => self.schedule.updater.request(now),
+            Payload::ReachabilityChanged => self.schedule.server.request(now),
             Payload::Undecodable => effects.refresh_sessions = true,
             Payload::Nothing => {}
         }

@@ -52,10 +52,6 @@ pub const ACTIVITIES_RUNNING: Duration = Duration::from_mins(2);
 pub const HOURLY: Duration = Duration::from_hours(1);
 /// The longest pause between attempts at these while they fail.
 const ACCOUNTS_RETRY: Duration = Duration::from_mins(5);
-/// `/updater/status` follows a notification at most this often.
-pub const UPDATER_MIN_INTERVAL: Duration = Duration::from_mins(5);
-/// `/` follows a notification about reachability, and `/activities` a new socket, at most this often.
-pub const STATUS_MIN_INTERVAL: Duration = Duration::from_secs(10);
 /// A silent client causes a listing at most this often.
 pub const SILENCE_MIN_INTERVAL: Duration = Duration::from_secs(10);
 /// Requests for the same thing within this time are bundled into one.

@@ -387,3 +387,31 @@ fn neither_a_failing_title_nor_a_storm_keeps_the_program_busy() {
     assert!(used < 0.05, "{used}");
     assert!(sent < 60, "{sent}");
 }
+
+/// What a notification costs does not grow with the number of sessions that it is not about.
+#[test]
+fn a_notification_among_thousands_of_sessions_costs_little_more_than_among_a_few() {
+    let cost = |sessions: u64| {
+        let mut pure = Pure::connected(World::default());
+        for key in 1..=sessions {
+            pure.world.sessions.push(movie(key, 101, "film"));
+        }
+        pure.push(&playing(1, 101, "playing", 60_000));
+        pure.wait(30.0);
+        assert_eq!(
+            pure.page().value("plex_active_sessions", &[]),
+            Some(sessions as f64)
+        );
+        let frames: Vec<Value> = (0..500)
+            .map(|index| playing(index % sessions + 1, 101, "playing", 61_000))
+            .collect();
+        let begun = Instant::now();
+        for frame in &frames {
+            pure.push(frame);
+        }
+        begun.elapsed()
+    };
+    let (few, many) = (cost(20), cost(2_000));
+    println!("500 notifications: {few:?} among 20 sessions, {many:?} among 2,000");
+    assert!(many < few * 4, "{few:?} {many:?}");
+}

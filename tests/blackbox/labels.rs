@@ -76,6 +76,10 @@ fn stream_transcode_and_subtitle_labels_agree() {
             ["transcode", "video", "none"],
         ),
         (
+            json!({"TranscodeSession": transcode(json!({"videoDecision": "copy", "audioDecision": "copy"}))}),
+            ["direct play", "none", "none"],
+        ),
+        (
             json!({"TranscodeSession": transcode(json!({"sourceVideoCodec": "hevc", "videoCodec": "h264"}))}),
             ["transcode", "video", "none"],
         ),
