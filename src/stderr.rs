@@ -53,7 +53,7 @@ pub fn dropped() -> u64 {
 /// A writer whose lines are queued, redacted and sanitized.
 pub fn writer() -> Lines<impl FnMut(String) -> io::Result<()> + Send> {
     Lines::new(|line| {
-        enqueue(line);
+        enqueue_line(line);
         Ok(())
     })
 }
@@ -66,48 +66,58 @@ pub fn print(text: &str) {
 
 /// Waits until all that was queued is written, but no longer than 200 ms.
 pub fn flush() {
-    if let Some(queue) = &*QUEUE {
-        let (done, written) = bounded(1);
-        if queue.send(Message::Flush(done)).is_ok() {
-            let _ = written.recv_timeout(FLUSH_LIMIT);
-        }
+    let (done, written) = bounded(1);
+    if enqueue(Message::Flush(done)) {
+        let _ = written.recv_timeout(FLUSH_LIMIT);
     }
 }
 
-fn enqueue(line: String) {
+fn enqueue_line(line: String) {
     let length = line.len();
-    let Some(queue) = &*QUEUE else {
-        DROPPED.fetch_add(1, Relaxed);
-        return;
-    };
-    if QUEUED.fetch_add(length, Relaxed) + length > MAX_QUEUED
-        || queue.send(Message::Line(line)).is_err()
-    {
+    let fits = QUEUED.fetch_add(length, Relaxed) + length <= MAX_QUEUED;
+    if !(fits && enqueue(Message::Line(line))) {
         QUEUED.fetch_sub(length, Relaxed);
         DROPPED.fetch_add(1, Relaxed);
     }
+}
+
+/// Returns whether there is a thread that takes messages.
+fn enqueue(message: Message) -> bool {
+    QUEUE
+        .as_ref()
+        .is_some_and(|queue| queue.send(message).is_ok())
 }
 
 fn write_lines(queue: &Receiver<Message>) {
     let mut reported = 0;
     for message in queue {
         match message {
+            Message::Flush(done) if dropped() > reported => {
+                report(&mut reported);
+                enqueue(Message::Flush(done));
+            }
             Message::Flush(done) => drop(done.send(())),
             Message::Line(line) => {
                 let written = write_line(line.as_bytes());
                 QUEUED.fetch_sub(line.len(), Relaxed);
                 if written.is_err() {
                     DROPPED.fetch_add(1, Relaxed);
-                } else if dropped() > reported {
-                    warn!(
-                        "log: {} lines were dropped, because nobody read standard error",
-                        dropped() - reported
-                    );
-                    reported = dropped();
+                } else if queue.is_empty() && dropped() > reported {
+                    report(&mut reported);
                 }
             }
         }
     }
+}
+
+/// Logs how many lines were dropped since the last report.
+fn report(reported: &mut u64) {
+    let dropped = dropped();
+    warn!(
+        "log: {} lines were dropped, because nobody read standard error",
+        dropped - *reported
+    );
+    *reported = dropped;
 }
 
 fn write_line(mut line: &[u8]) -> io::Result<()> {

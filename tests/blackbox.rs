@@ -27,6 +27,8 @@ mod decoding;
 mod exporter_metrics;
 #[path = "blackbox/faults.rs"]
 mod faults;
+#[path = "blackbox/health.rs"]
+mod health;
 #[path = "blackbox/hiding.rs"]
 mod hiding;
 #[path = "blackbox/http.rs"]
@@ -63,8 +65,12 @@ mod simulation;
 mod statistics;
 #[path = "blackbox/statistics_metrics.rs"]
 mod statistics_metrics;
+#[path = "blackbox/stderr.rs"]
+mod stderr;
 mod support;
 #[path = "blackbox/tls.rs"]
 mod tls;
+#[path = "blackbox/token.rs"]
+mod token;
 #[path = "blackbox/transcode_metrics.rs"]
 mod transcode_metrics;

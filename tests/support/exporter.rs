@@ -99,6 +99,12 @@ impl Setup {
         self
     }
 
+    /// Starts it; `health` and the end of the test look for its marker at `path`.
+    pub fn start_with_marker(mut self, path: &std::path::Path) -> Exporter {
+        path.clone_into(&mut self.health_file);
+        self.start()
+    }
+
     /// Starts it and waits until it listens.
     pub fn start(mut self) -> Exporter {
         let mut child = self

@@ -1,0 +1,170 @@
+//! The health probe, whatever lies at the marker's path.
+
+use std::{
+    fs,
+    os::unix::fs::symlink,
+    path::Path,
+    process::{Command, Stdio},
+    time::Duration,
+};
+
+use crate::support::{
+    exporter::{Exporter, Setup, own_path, wait},
+    fake_plex::FakePlex,
+};
+
+fn healthy(exporter: &Exporter) {
+    wait(
+        Duration::from_secs(5),
+        || (exporter.health().0 == Some(0)).then_some(()),
+        || exporter.health().1,
+    );
+}
+
+fn fifo(path: &Path) {
+    assert!(Command::new("mkfifo").arg(path).status().unwrap().success());
+}
+
+#[test]
+fn whatever_is_in_the_markers_place_a_healthy_exporter_is_healthy() {
+    let plex = FakePlex::default();
+    let target = own_path("target");
+    for put in [
+        (&|path: &Path| fifo(path)) as &dyn Fn(&Path),
+        &|path| fs::create_dir(path).unwrap(),
+        &|path| fs::write(path, "somebody else's").unwrap(),
+        &|path| symlink(&target, path).unwrap(),
+        &|path| symlink("/dev/null", path).unwrap(),
+    ] {
+        let marker = own_path("marker");
+        put(&marker);
+        let exporter = Setup::new(&plex.url())
+            .env("HEALTH_FILE", &marker)
+            .env("LOG_LEVEL", "info")
+            .start_with_marker(&marker);
+        exporter.until_value("plex_up", &[], 1.0);
+        healthy(&exporter);
+        assert!(!target.exists(), "the link was followed");
+        let warnings = exporter
+            .log()
+            .iter()
+            .filter(|line| line.contains("health marker"))
+            .count();
+        assert_eq!(warnings, 1);
+        drop(exporter);
+        if marker.is_dir() && !marker.is_symlink() {
+            fs::remove_dir(&marker).unwrap();
+        }
+    }
+}
+
+#[test]
+fn a_deleted_marker_is_written_again_and_nobody_notices() {
+    let plex = FakePlex::default();
+    let exporter = Setup::new(&plex.url()).start();
+    healthy(&exporter);
+    wait(
+        Duration::from_secs(5),
+        || exporter.health_file.exists().then_some(()),
+        || "no marker".to_owned(),
+    );
+    fs::remove_file(&exporter.health_file).unwrap();
+    wait(
+        Duration::from_secs(15),
+        || {
+            assert_eq!(exporter.health().0, Some(0));
+            exporter.health_file.exists().then_some(())
+        },
+        || "no marker".to_owned(),
+    );
+    assert_eq!(exporter.health().0, Some(0));
+}
+
+#[test]
+fn probes_while_it_starts_never_disturb_it() {
+    let plex = FakePlex::default();
+    for _ in 0..5 {
+        let exporter = Setup::new(&plex.url()).start();
+        let mut was_healthy = false;
+        wait(
+            Duration::from_secs(10),
+            || {
+                let (status, why) = exporter.health();
+                assert!(
+                    status == Some(0) || !was_healthy,
+                    "healthy, and then not: {why}"
+                );
+                was_healthy |= status == Some(0);
+                exporter.health_file.exists().then_some(())
+            },
+            || exporter.log().join("\n"),
+        );
+        assert_eq!(exporter.health().0, Some(0));
+        assert!(!exporter.log().join("\n").contains("health marker"));
+    }
+}
+
+#[test]
+fn an_exporter_that_plex_never_responded_to_is_unhealthy_with_and_without_a_marker() {
+    let plex = FakePlex::default();
+    plex.world().token = "another".into();
+    for marker in [own_path("marker"), "/proc/self/no/marker".into()] {
+        let exporter = Setup::new(&plex.url())
+            .env("HEALTH_FILE", &marker)
+            .start_with_marker(&marker);
+        exporter.wait_for_log("refuses the token");
+        let (status, why) = exporter.health();
+        assert_eq!((status, why.lines().count()), (Some(1), 1), "{why}");
+        assert!(why.contains("Plex"), "{why}");
+        assert_eq!(exporter.get("/health").status, 200);
+    }
+}
+
+#[test]
+fn a_lock_of_somebody_else_makes_nobody_healthy() {
+    let marker = own_path("marker");
+    let plex = FakePlex::default();
+    let mut exporter = Setup::new(&plex.url())
+        .env("HEALTH_FILE", &marker)
+        .start_with_marker(&marker);
+    wait(
+        Duration::from_secs(5),
+        || marker.exists().then_some(()),
+        String::new,
+    );
+    exporter.child.kill().unwrap();
+    exporter.child.wait().unwrap();
+    for text in [fs::read_to_string(&marker).unwrap(), "else".to_owned()] {
+        fs::write(&marker, text).unwrap();
+        let mut locker = Command::new("flock")
+            .arg(&marker)
+            .args(["sh", "-c", "echo locked; exec sleep 60"])
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut line = String::new();
+        let mut output = std::io::BufReader::new(locker.stdout.take().unwrap());
+        std::io::BufRead::read_line(&mut output, &mut line).unwrap();
+        let (status, why) = exporter.health();
+        assert_eq!((status, why.lines().count()), (Some(1), 1), "{why}");
+        // flock and what it runs; the test that is killed leaves them to end by themselves.
+        let below = fs::read_to_string(format!("/proc/{0}/task/{0}/children", locker.id()));
+        for pid in below.unwrap_or_default().split_whitespace() {
+            let _ = Command::new("kill").args(["-KILL", pid]).status();
+        }
+        let _ = locker.kill();
+        locker.wait().unwrap();
+    }
+}
+
+#[test]
+fn a_fifo_in_the_markers_place_does_not_hang_the_probe() {
+    let marker = own_path("marker");
+    fifo(&marker);
+    let (status, _, why) = Setup::new("http://127.0.0.1:9")
+        .env("HEALTH_FILE", &marker)
+        .env("LISTEN_ADDRESS", "127.0.0.1:9")
+        .run(&["health"]);
+    assert_eq!((status, why.lines().count()), (Some(1), 1), "{why}");
+    fs::remove_file(marker).unwrap();
+}
