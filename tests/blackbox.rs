@@ -49,6 +49,8 @@ mod library_metrics;
 mod logs;
 #[path = "blackbox/media_metrics.rs"]
 mod media_metrics;
+#[path = "blackbox/memory.rs"]
+mod memory;
 #[path = "blackbox/outages.rs"]
 mod outages;
 #[path = "blackbox/recorded.rs"]

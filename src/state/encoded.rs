@@ -16,8 +16,6 @@ use crate::metrics::{
 /// The text of a play's labels, for every set of labels it appears with.
 #[derive(Debug, Clone, PartialEq)]
 pub struct EncodedLabels {
-    /// Of `plex_plays_total` and `plex_play_seconds_total`.
-    pub play: Box<str>,
     /// `session`, `user`, `location`.
     pub network: Box<str>,
     /// `session`, `user`.
@@ -49,34 +47,8 @@ impl EncodedLabels {
     pub fn of(play: &Play) -> Self {
         let labels = &play.labels;
         let session = &*play.session;
-        let [library, library_id, library_type] =
-            play.library_labels.each_ref().map(|label| &**label);
-        let bitrate = play.first_bitrate().to_string();
+        let [library, library_id, _] = play.library_labels.each_ref().map(|label| &**label);
         Self {
-            play: encode(
-                &catalogue::PLAYS,
-                [
-                    library,
-                    library_id,
-                    library_type,
-                    &labels.media_type,
-                    &labels.title,
-                    &labels.child_title,
-                    &labels.grandchild_title,
-                    &labels.stream_type,
-                    &labels.stream_resolution,
-                    play.file_resolution(),
-                    &bitrate,
-                    &labels.device,
-                    &labels.device_type,
-                    &labels.user,
-                    session,
-                    labels.transcode_type,
-                    &labels.subtitle_action,
-                    &labels.location,
-                    flag(labels.local),
-                ],
-            ),
             network: encode(
                 &catalogue::SESSION_BANDWIDTH,
                 [session, &labels.user, &labels.location],
@@ -115,6 +87,37 @@ impl EncodedLabels {
             transcode: transcode(play),
         }
     }
+}
+
+/// The encoded labels of `plex_plays_total` and `plex_play_seconds_total`. Their series keeps them.
+#[must_use]
+pub fn play_labels(play: &Play) -> Box<str> {
+    let labels = &play.labels;
+    let [library, library_id, library_type] = play.library_labels.each_ref().map(|label| &**label);
+    encode(
+        &catalogue::PLAYS,
+        [
+            library,
+            library_id,
+            library_type,
+            &labels.media_type,
+            &labels.title,
+            &labels.child_title,
+            &labels.grandchild_title,
+            &labels.stream_type,
+            &labels.stream_resolution,
+            play.file_resolution(),
+            &play.first_bitrate().to_string(),
+            &labels.device,
+            &labels.device_type,
+            &labels.user,
+            &play.session,
+            labels.transcode_type,
+            &labels.subtitle_action,
+            &labels.location,
+            flag(labels.local),
+        ],
+    )
 }
 
 fn media(play: &Play) -> Option<Box<str>> {

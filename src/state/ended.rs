@@ -13,15 +13,13 @@ use super::{
 
 /// A play that an outage ended is remembered for this long.
 pub const KEEP_ORPHANED: Duration = Duration::from_hours(1);
-/// At most this many are kept; beyond that the oldest go.
-pub const MAX_ENDED: usize = 10_000;
 /// Candidates that are compared for one listed session, newest first.
 const MAX_CANDIDATES: usize = 8;
 
 /// The ended plays, in the order of their ends.
 #[derive(Debug, Default)]
 pub struct EndedPlays {
-    plays: BTreeMap<u64, Play>,
+    plays: BTreeMap<u64, Box<Play>>,
     next: u64,
     by_key: HashMap<Box<str>, Vec<u64>>,
     by_info: HashMap<Box<str>, Vec<u64>>,
@@ -45,12 +43,12 @@ fn deadline(play: &Play) -> Option<Instant> {
 impl EndedPlays {
     /// All of them.
     pub fn iter(&self) -> impl ExactSizeIterator<Item = &Play> {
-        self.plays.values()
+        self.plays.values().map(|play| &**play)
     }
 
     /// All of them, to be changed.
     pub fn iter_mut(&mut self) -> impl Iterator<Item = &mut Play> {
-        self.plays.values_mut()
+        self.plays.values_mut().map(|play| &mut **play)
     }
 
     /// Whether a play under this key has ended.
@@ -65,8 +63,8 @@ impl EndedPlays {
         deadline(self.plays.get(&id)?)
     }
 
-    /// Keeps `play`; gives back its number, and the oldest when there are too many.
-    pub fn insert(&mut self, play: Play) -> (u64, Option<Play>) {
+    /// Keeps `play`; gives back its number.
+    pub fn insert(&mut self, play: Box<Play>) -> u64 {
         let id = self.next;
         self.next += 1;
         self.by_key
@@ -78,14 +76,17 @@ impl EndedPlays {
             self.by_info.entry(info).or_default().push(id);
         }
         self.plays.insert(id, play);
-        let oldest = self.plays.first_key_value().map(|(oldest, _)| *oldest);
-        let full = self.plays.len() > MAX_ENDED;
-        (
-            id,
-            oldest
-                .filter(|_| full)
-                .and_then(|oldest| self.remove(oldest)),
-        )
+        id
+    }
+
+    /// Takes out the oldest beyond `limit`.
+    pub fn trim(&mut self, limit: usize) -> Vec<Play> {
+        let surplus = self.plays.len().saturating_sub(limit);
+        let oldest: Vec<u64> = self.plays.keys().take(surplus).copied().collect();
+        oldest
+            .into_iter()
+            .filter_map(|id| self.remove(id).map(|play| *play))
+            .collect()
     }
 
     /// The newest under `key`, or else with the `Session.id` `info`, for which `is_same` holds.
@@ -107,17 +108,17 @@ impl EndedPlays {
         candidates.extend(ids(self.by_info.get(info)));
         candidates
             .into_iter()
-            .filter_map(|id| Some((id, self.plays.get(&id)?)))
+            .filter_map(|id| Some((id, &**self.plays.get(&id)?)))
             .find(|(_, play)| is_same(play))
     }
 
     /// One of them, to be changed.
     pub fn get_mut(&mut self, id: u64) -> Option<&mut Play> {
-        self.plays.get_mut(&id)
+        self.plays.get_mut(&id).map(|play| &mut **play)
     }
 
     /// Takes one out.
-    pub fn remove(&mut self, id: u64) -> Option<Play> {
+    pub fn remove(&mut self, id: u64) -> Option<Box<Play>> {
         let play = self.plays.remove(&id)?;
         forget(&mut self.by_key, &play.session, id);
         forget(&mut self.by_info, play.identity.info(), id);
@@ -134,14 +135,14 @@ impl EndedPlays {
             .collect();
         expired
             .into_iter()
-            .filter_map(|id| self.remove(id))
+            .filter_map(|id| self.remove(id).map(|play| *play))
             .collect()
     }
 
     /// When [`Self::expire`] next has something to do.
     #[must_use]
     pub fn next_expiry(&self) -> Option<Instant> {
-        self.plays.values().filter_map(deadline).min()
+        self.iter().filter_map(deadline).min()
     }
 }
 

@@ -15,16 +15,38 @@ use super::{
     play::{EndReason, Play, Title},
     sessions::{Sessions, log_play},
 };
-use crate::plex::{id::Id, wire::Session};
+use crate::plex::{id::Id, lenient, wire::Session};
 
-/// At most this many sessions are live.
+/// At most this many plays are kept, live and ended.
 pub const MAX_SESSIONS: usize = 10_000;
+/// At most this many bytes of label text and [`TEXT_OVERHEAD`] are live: 5,000 sessions with 200 bytes
+/// each. A text is in memory about seven times, as value, as cached label set and in the page.
+const MAX_TEXT: usize = 1_500_000;
+/// What a session counts beside its text.
+const TEXT_OVERHEAD: usize = 100;
 /// Plex may list a session for some seconds after its `stopped`; it is listed again after this …
 const STOPPED_RECHECK: Duration = Duration::from_secs(10);
 /// … for this long. If it is still listed then and moves on, the `stopped` was wrong.
 const STOPPED_HOLD: Duration = Duration::from_secs(30);
 /// It moves on when its position is further than this, in milliseconds.
 const MOVES_ON: f64 = 5_000.0;
+
+/// The bytes of free text in the labels of `session`.
+fn label_text(session: &Session) -> usize {
+    let player = session.player.get();
+    [
+        session.title.or_empty(),
+        session.parent_title.or_empty(),
+        session.grandparent_title.or_empty(),
+        session.user.get().map_or("", |user| user.title.or_empty()),
+        player.map_or("", |player| player.title.or_empty()),
+        player.map_or("", |player| player.device.or_empty()),
+        player.map_or("", |player| player.product.or_empty()),
+    ]
+    .into_iter()
+    .map(|text| lenient::truncate(text).len())
+    .sum()
+}
 
 /// What a listed session goes on with.
 enum Origin {
@@ -49,13 +71,16 @@ impl Sessions {
         effects: &mut Effects,
     ) {
         let mut keys = BTreeMap::new();
+        let mut text = 0;
         for session in listed.iter().filter(|session| is_live(session)) {
-            if keys.len() >= MAX_SESSIONS {
+            text += TEXT_OVERHEAD + label_text(session);
+            if keys.len() >= MAX_SESSIONS || text > MAX_TEXT {
                 self.dropped_sessions += 1;
             } else if let Some(key) = key_of(session, &keys) {
                 keys.insert(key, session);
             }
         }
+        self.listed = keys.len();
         // First whoever is over, so that one who comes back under another key is found among them.
         let over: Vec<(Box<str>, EndReason)> = self
             .live
@@ -163,10 +188,10 @@ impl Sessions {
                     play.encoded = None;
                 }
                 log_play(effects, "resumed", &play);
-                *play
+                play
             }
             Origin::New => {
-                let mut play = Play::new(key, session, since, self.hide);
+                let mut play = Box::new(Play::new(key, session, since, self.hide));
                 play.start_uncounted = self.listed_once;
                 log_play(effects, "began", &play);
                 play
@@ -276,7 +301,7 @@ impl Sessions {
             return Origin::New;
         }
         match self.ended.remove(id) {
-            Some(play) => Origin::Resumed(Box::new(play)),
+            Some(play) => Origin::Resumed(play),
             None => Origin::New,
         }
     }

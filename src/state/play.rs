@@ -275,6 +275,8 @@ impl Play {
 
     /// It is live no longer.
     pub fn mark_ended(&mut self, reason: EndReason, at: Instant) {
+        // Only its series is shown from now on, and that has its own text.
+        self.encoded = None;
         self.end = Some(End {
             at,
             reason,

@@ -14,11 +14,12 @@ use log::Level;
 use super::{
     actions::Effects,
     classify::transcode_id,
-    encoded::EncodedLabels,
+    encoded::{EncodedLabels, play_labels},
     ended::EndedPlays,
     labels::LabelValues,
     lasting::Lasting,
     libraries::Libraries,
+    listing::MAX_SESSIONS,
     pending::Pending,
     phase::Phase,
     play::{EndReason, Play, PlayLibrary, Title},
@@ -54,7 +55,8 @@ const STOP_RECHECKS: Duration = Duration::from_secs(12);
 /// All plays.
 #[derive(Debug, Default)]
 pub struct Sessions {
-    pub(super) live: BTreeMap<Box<str>, Play>,
+    /// Boxed: the nodes of a map that grew in order are half empty.
+    pub(super) live: BTreeMap<Box<str>, Box<Play>>,
     pub(super) ended: EndedPlays,
     pub(super) pending: Pending,
     /// Titles whose metadata is to be fetched.
@@ -75,6 +77,8 @@ pub struct Sessions {
     pub estimated_bytes: f64,
     /// Counters that stay when sessions go.
     pub lasting: Lasting,
+    /// How many sessions the last listing showed as live.
+    pub(super) listed: usize,
     /// Whether `/status/sessions` was ever answered: what it lists then began before us.
     pub(super) listed_once: bool,
     /// Counts interruptions of the connection to Plex, after which session keys may start again.
@@ -98,7 +102,7 @@ impl Sessions {
 
     /// The live plays, by session key.
     pub fn live(&self) -> impl ExactSizeIterator<Item = &Play> {
-        self.live.values()
+        self.live.values().map(|play| &**play)
     }
 
     /// How many live sessions have their video transcoded.
@@ -266,7 +270,7 @@ impl Sessions {
     /// A play is live no longer. Its labels are completed by [`Self::update_labels`].
     pub(super) fn finish(
         &mut self,
-        mut play: Play,
+        mut play: Box<Play>,
         reason: EndReason,
         at: Instant,
         effects: &mut Effects,
@@ -276,12 +280,13 @@ impl Sessions {
             self.series.end(series, at);
         }
         log_play(effects, "ended", &play);
-        let (id, oldest) = self.ended.insert(play);
+        let id = self.ended.insert(play);
         self.touched.ended.push(id);
         if let Some(deadline) = self.ended.deadline(id) {
             self.watch.expiry(deadline);
         }
-        if let Some(oldest) = oldest {
+        let live = self.live.len().max(self.listed);
+        for oldest in self.ended.trim(MAX_SESSIONS.saturating_sub(live)) {
             self.dropped_plays += 1;
             self.leave(&oldest);
         }
@@ -297,6 +302,7 @@ impl Sessions {
         self.touched.everything = true;
         self.live
             .values_mut()
+            .map(|play| &mut **play)
             .chain(self.ended.iter_mut())
             .filter(move |play| play.rating_key == Some(id) && play.title.is_wanted())
     }
@@ -383,7 +389,8 @@ impl Sessions {
             now,
         };
         if touched.everything {
-            for play in self.live.values_mut().chain(self.ended.iter_mut()) {
+            let live = self.live.values_mut().map(|play| &mut **play);
+            for play in live.chain(self.ended.iter_mut()) {
                 counters.complete(play, effects);
             }
         } else {
@@ -525,17 +532,18 @@ impl Counters<'_> {
     /// Completes the labels of `play`, its series and its start.
     fn complete(&mut self, play: &mut Play, effects: &mut Effects) {
         let waits = (play.series.is_none() && play.has_played) || play.library_deadline().is_some();
-        if play.encoded.is_some() && !waits {
+        // The series of an ended play stays what it was, and it has no others.
+        let outdated = play.encoded.is_none() && play.end.is_none();
+        if !outdated && !waits {
             return;
         }
         play.resolve_library(self.libraries, self.now);
-        if play.encoded.is_none() {
-            let encoded = EncodedLabels::of(play);
-            // The series of an ended play stays what it was.
-            if let Some(series) = play.series.filter(|_| play.end.is_none()) {
-                play.series = Some(self.series.relabel(series, &encoded.play, self.now));
+        // Resolving the library may have changed them.
+        if play.encoded.is_none() && play.end.is_none() {
+            if let Some(series) = play.series {
+                play.series = Some(self.series.relabel(series, &play_labels(play), self.now));
             }
-            play.encoded = Some(encoded);
+            play.encoded = Some(EncodedLabels::of(play));
         }
         if let PlayLibrary::Awaited(_, since) = play.library {
             self.awaited_since = self.awaited_since.max(Some(since));
@@ -544,10 +552,8 @@ impl Counters<'_> {
         if !play.has_played {
             return;
         }
-        if play.series.is_none()
-            && let Some(encoded) = play.encoded.as_ref()
-        {
-            let series = self.series.join(&encoded.play, play.played);
+        if play.series.is_none() {
+            let series = self.series.join(&play_labels(play), play.played);
             self.lasting.add_user_play(play, play.played);
             if let Some(end) = play.end {
                 self.series.end(series, end.at);

@@ -1,0 +1,301 @@
+//! Resident memory under everything that Plex can send within the size limits.
+
+use std::{
+    fmt::Write as _,
+    time::{Duration, Instant},
+};
+
+use crate::support::{
+    exporter::{Exporter, Setup, wait},
+    fake_plex::{FakePlex, Fault},
+    payloads::{movie, playing},
+    samples::Samples,
+};
+
+/// What the contract promises, in kB.
+const LIMIT: u64 = 64 * 1024;
+/// The largest body that is accepted, with room for the rest of the container.
+const BODY: usize = 9_990_000;
+/// The same for a frame.
+const FRAME: usize = 990_000;
+
+/// `element` of 0, 1, 2 … as the array `name` of a container, up to `size` bytes.
+fn filled(container: &str, name: &str, size: usize, element: impl Fn(usize) -> String) -> String {
+    let mut text = format!(r#"{{"{container}":{{"size":1,{name}:["#);
+    for index in 0.. {
+        let element = element(index);
+        if text.len() + element.len() + 8 > size {
+            break;
+        }
+        if index > 0 {
+            text.push(',');
+        }
+        text.push_str(&element);
+    }
+    text.push_str("]}}");
+    text
+}
+
+fn body(name: &str, element: impl Fn(usize) -> String) -> String {
+    filled("MediaContainer", &format!("\"{name}\""), BODY, element)
+}
+
+fn frame(kind: &str, name: &str, element: impl Fn(usize) -> String) -> String {
+    filled(
+        "NotificationContainer",
+        &format!("\"type\":\"{kind}\",\"{name}\""),
+        FRAME,
+        element,
+    )
+}
+
+/// The exporter of a Plex with one session, which it shows.
+fn started() -> (FakePlex, Exporter) {
+    let plex = FakePlex::default();
+    plex.world().play(movie(1, 101, "Alien"));
+    let exporter = Setup::new(&plex.url()).env("LOG_LEVEL", "info").start();
+    exporter.until_value("plex_plays_total", &[("title", "Alien")], 1.0);
+    exporter.until_value("plex_websocket_connected", &[], 1.0);
+    (plex, exporter)
+}
+
+/// Scrapes until `condition` holds of a page; each scrape has to succeed.
+fn scraped_until(exporter: &Exporter, what: &str, mut condition: impl FnMut(&Samples) -> bool) {
+    wait(
+        Duration::from_secs(60),
+        || {
+            let response = exporter.get("/metrics");
+            assert_eq!(response.status, 200, "{what}");
+            condition(&Samples::parse(response.text())).then_some(())
+        },
+        || what.to_owned(),
+    );
+}
+
+/// A new film shows, and memory has stayed within the limit.
+fn recovered(plex: &FakePlex, exporter: &Exporter, what: &str) {
+    let begun = Instant::now();
+    {
+        let mut world = plex.world();
+        world.faults.clear();
+        world.play(movie(2, 101, "Aliens"));
+    }
+    plex.push(&playing(2, 101, "playing", 0));
+    scraped_until(exporter, what, |samples| {
+        samples.value("plex_plays_total", &[("title", "Aliens")]) == Some(1.0)
+            && samples.value("plex_up", &[]) == Some(1.0)
+            && samples.value("plex_websocket_connected", &[]) == Some(1.0)
+    });
+    let (peak, now) = (exporter.proc_status("VmHWM"), exporter.proc_status("VmRSS"));
+    println!(
+        "{what}: peak {:.1} MiB, then {:.1} MiB, recovered after {} ms",
+        peak as f64 / 1024.0,
+        now as f64 / 1024.0,
+        begun.elapsed().as_millis()
+    );
+    assert!(peak < LIMIT, "{what}: {peak} kB");
+}
+
+fn response(path: &str, what: &str, body: &str) {
+    let plex = FakePlex::default();
+    plex.world().fault(
+        path,
+        Fault::Answer(200, "application/json", body.to_owned()),
+    );
+    let exporter = Setup::new(&plex.url()).env("LOG_LEVEL", "info").start();
+    scraped_until(&exporter, what, |samples| {
+        let labels = [("endpoint", path)];
+        samples.value("plex_exporter_plex_requests_total", &labels) > Some(0.0)
+    });
+    recovered(&plex, &exporter, what);
+}
+
+fn frames(what: &str, frames: impl IntoIterator<Item = String>) {
+    let (plex, exporter) = started();
+    for frame in frames {
+        plex.push_text(frame);
+    }
+    exporter.page();
+    recovered(&plex, &exporter, what);
+}
+
+#[test]
+#[ignore = "needs an optimized binary: make test-static"]
+fn memory_stays_bounded_whatever_the_session_listing_holds() {
+    let path = "/status/sessions";
+    for (what, text) in [
+        (
+            "3.3 million empty sessions",
+            body("Metadata", |_| "{}".to_owned()),
+        ),
+        (
+            "460,000 tiny sessions",
+            body("Metadata", |index| format!(r#"{{"sessionKey":"{index}"}}"#)),
+        ),
+        (
+            "198,000 playing sessions",
+            body("Metadata", |index| {
+                format!(r#"{{"sessionKey":"{index}","Player":{{"state":"playing"}}}}"#)
+            }),
+        ),
+        (
+            "a title of 10 MB",
+            format!(
+                r#"{{"MediaContainer":{{"Metadata":[{{"sessionKey":"1","title":"{}"}}]}}}}"#,
+                "é".repeat(BODY / 2 - 100)
+            ),
+        ),
+        (
+            "titles of 1 MB, escaped",
+            body("Metadata", |index| {
+                format!(
+                    r#"{{"sessionKey":"{index}","Player":{{"state":"playing"}},"title":"{}"}}"#,
+                    r"\u00e9".repeat(160_000)
+                )
+            }),
+        ),
+        ("arrays within arrays", "[".repeat(BODY)),
+        (
+            "arrays within a session",
+            format!(
+                r#"{{"MediaContainer":{{"Metadata":[{{"sessionKey":"1","Media":{}"#,
+                "[".repeat(BODY - 100)
+            ),
+        ),
+        (
+            "objects within a container",
+            format!(r#"{{"MediaContainer":{}"#, r#"{"a":"#.repeat(BODY / 6)),
+        ),
+        ("a session with a million fields", {
+            let mut text = r#"{"MediaContainer":{"Metadata":[{"sessionKey":"1""#.to_owned();
+            while text.len() < BODY - 20 {
+                let _ = write!(text, r#","a{}":1"#, text.len());
+            }
+            text + "}]}}"
+        }),
+    ] {
+        response(path, what, &text);
+    }
+}
+
+#[test]
+#[ignore = "needs an optimized binary: make test-static"]
+fn memory_stays_bounded_whatever_the_other_responses_hold() {
+    let libraries = body("Directory", |index| {
+        format!(r#"{{"id":"{index}","type":"movie","title":"L{index}"}}"#)
+    });
+    let providers = libraries.replacen(
+        r#""Directory""#,
+        r#""MediaProvider":[{"identifier":"com.plexapp.plugins.library","Feature":[{"type":"content","Directory""#,
+        1,
+    );
+    let providers = format!("{}]}}]}}}}", providers.strip_suffix("}}").unwrap());
+    for (path, what, text) in [
+        ("/media/providers", "125,000 libraries", providers),
+        (
+            "/activities",
+            "200,000 activities",
+            body("Activity", |index| {
+                format!(r#"{{"uuid":"{index}","type":"library.update.section"}}"#)
+            }),
+        ),
+        (
+            "/statistics/bandwidth",
+            "150,000 rows of bandwidth",
+            body("StatisticsBandwidth", |index| {
+                format!(r#"{{"accountID":{index},"at":1785805331,"lan":true,"bytes":1}}"#)
+            }),
+        ),
+        (
+            "/statistics/resources",
+            "3 million rows of host load",
+            body("StatisticsResources", |_| "{}".to_owned()),
+        ),
+        (
+            "/",
+            "a server name of 10 MB",
+            format!(
+                r#"{{"MediaContainer":{{"machineIdentifier":"{0}","friendlyName":"{0}","version":"1"}}}}"#,
+                "x".repeat(BODY / 2 - 100)
+            ),
+        ),
+    ] {
+        response(path, what, &text);
+    }
+}
+
+#[test]
+#[ignore = "needs an optimized binary: make test-static"]
+fn memory_stays_bounded_whatever_the_frames_hold() {
+    let session = r#""viewOffset":1,"state":"playing""#;
+    frames(
+        "300 session keys of 1 MB",
+        (0..300).map(|number| {
+            format!(
+                r#"{{"NotificationContainer":{{"type":"playing","PlaySessionStateNotification":[{{"sessionKey":"{number}{}",{session}}}]}}}}"#,
+                "k".repeat(FRAME - 200)
+            )
+        }),
+    );
+    frames(
+        "300 frames of 12,000 sessions",
+        (0..300).map(|number| {
+            frame("playing", "PlaySessionStateNotification", |index| {
+                format!(r#"{{"sessionKey":"{number}-{index}","ratingKey":"{index}",{session}}}"#)
+            })
+        }),
+    );
+    frames(
+        "100 frames of 76,000 transcodes",
+        (0..100).map(|number| {
+            frame("transcodeSession.update", "TranscodeSession", |index| {
+                format!(r#"{{"key":"{number}-{index}"}}"#)
+            })
+        }),
+    );
+    frames(
+        "300 frames of activities",
+        (0..300).map(|number| {
+            frame("activity", "ActivityNotification", |index| {
+                format!(
+                    r#"{{"event":"started","uuid":"{number}-{index}","Activity":{{"uuid":"{number}-{index}","type":"t{index}"}}}}"#
+                )
+            })
+        }),
+    );
+    frames(
+        "20,000 frames of ever new keys",
+        (0..20_000).map(|number| playing(number + 10, number + 10, "playing", 0).to_string()),
+    );
+    frames(
+        "frames that are no JSON",
+        (0..50).map(|_| "[".repeat(FRAME)),
+    );
+    frames(
+        "frames beyond the size limit",
+        (0..1).map(|_| "x".repeat(3_000_000)),
+    );
+}
+
+#[test]
+#[ignore = "needs an optimized binary: make test-static"]
+fn memory_five_thousand_honest_sessions_all_show_within_the_limit() {
+    let plex = FakePlex::default();
+    plex.world().sessions = (1..=5_000)
+        .map(|key| movie(key, 101, &format!("Film {key}")))
+        .collect();
+    let exporter = Setup::new(&plex.url()).env("LOG_LEVEL", "info").start();
+    for _ in 0..3 {
+        scraped_until(&exporter, "5,000 honest sessions", |samples| {
+            samples.of("plex_plays_total", &[]).len() == 5_000
+                && samples.of("plex_session_info", &[]).len() == 5_000
+                && samples.value("plex_active_sessions", &[]) == Some(5_000.0)
+        });
+    }
+    let peak = exporter.proc_status("VmHWM");
+    println!(
+        "5,000 honest sessions: peak {:.1} MiB",
+        peak as f64 / 1024.0
+    );
+    assert!(peak < LIMIT, "{peak} kB");
+}
