@@ -1,6 +1,6 @@
 //! Decoding that survives Plex's type drift.
 //!
-//! The same field is a string in one answer, a number in the next and absent in a third (see the
+//! The same field is a string in one response, a number in the next and absent in a third (see the
 //! tests). So no scalar here ever fails: what cannot be understood counts as absent. And every
 //! element of a list is decoded from its own slice of the text, so that a bad one costs only
 //! itself.

@@ -121,10 +121,10 @@ impl PlexRequest {
     pub fn path(&self) -> String {
         match self {
             // timespan 6 is the live window, about two minutes of seconds; without it Plex ≥ Dec
-            // 2024 answers nothing.
+            // 2024 responds with nothing.
             Self::Resources => "/statistics/resources?timespan=6".to_owned(),
             Self::Bandwidth => "/statistics/bandwidth?timespan=6".to_owned(),
-            // Durations and sizes are in the answer only when asked for.
+            // Durations and sizes are in the response only on request.
             Self::Providers => "/media/providers?includeStorage=1".to_owned(),
             Self::Metadata(id) => format!("/library/metadata/{id}"),
             Self::Items(query) => {
@@ -157,7 +157,7 @@ impl PlexRequest {
     }
 }
 
-/// A decoded answer; the variants are those of [`PlexRequest`].
+/// A decoded response; the variants are those of [`PlexRequest`].
 #[derive(Debug)]
 #[expect(missing_docs, reason = "as in PlexRequest")]
 pub enum PlexResponse {

@@ -1,5 +1,5 @@
 //! The shapes of Plex's JSON: only the fields the exporter uses, each lenient, no logic beyond
-//! choosing among what an answer offers.
+//! choosing among what a response offers.
 //!
 //! Field names follow Plex. Units: `duration` and `viewOffset` are milliseconds, `bitrate` and
 //! `bandwidth` kbit/s (1000 bits), `bytes` and `storageTotal` bytes, `at` seconds since the epoch,
@@ -12,10 +12,10 @@ use super::{
     lenient::{Flag, LenientVec, MaybeObject, Number, Text},
 };
 
-/// Every answer is an object with this one key. Its absence means that something else answered.
+/// Every response is an object with this one key. Without it, something else than Plex has responded.
 #[derive(Debug, Deserialize)]
 pub struct Envelope<T> {
-    /// The answer itself.
+    /// The response itself.
     #[serde(rename = "MediaContainer")]
     pub container: T,
 }
@@ -129,7 +129,7 @@ pub struct Directory {
 #[derive(Debug, Default, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
 pub struct Items {
-    /// Elements in this answer.
+    /// Elements in this response.
     pub size: Number,
     /// Elements in the section; only when paging was understood.
     pub total_size: Number,

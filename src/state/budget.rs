@@ -16,7 +16,7 @@ const LIVE_LIMIT: u32 = 1_800;
 const IDLE_TIMETABLE: u32 = 632;
 /// The same with live sessions: statistics 480, `/status/sessions` 120.
 const LIVE_TIMETABLE: u32 = 932;
-/// However many libraries are counted, so many permits come back in an hour.
+/// At least this many permits come back in an hour, however many libraries are counted.
 const MIN_PERMITS: u32 = 24;
 /// With more sessions than these, there are more permits in proportion …
 pub const FEW_SESSIONS: u32 = 10;

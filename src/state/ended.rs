@@ -57,7 +57,7 @@ impl EndedPlays {
         self.by_key.contains_key(key)
     }
 
-    /// When one of them is to be looked at next.
+    /// When one of them expires next.
     #[must_use]
     pub fn deadline(&self, id: u64) -> Option<Instant> {
         deadline(self.plays.get(&id)?)

@@ -18,7 +18,7 @@
 //! | `libraries`, `item_count`, `activities` | libraries and their counts, background activities |
 //! | `statistics`, `bandwidth` | host load, bytes sent |
 //! | `exporter` | counters about the exporter itself |
-//! | `schedule`, `budget` | when Plex is asked for what, and how often at most |
+//! | `schedule`, `budget` | which request is sent when, and how often at most |
 //! | `error_log` | what is wrong, logged once |
 //! | `actions` | what a change asks of the rest of the program |
 
@@ -140,7 +140,7 @@ pub struct State {
     /// Counters about the exporter.
     pub exporter: Exporter,
     dropped_entries: u64,
-    /// What was dropped when limits were last looked at, so that each is logged once.
+    /// What was dropped when limits were last checked, so that each is logged once.
     /// Log lines that nobody read; they are dropped outside of the state.
     pub dropped_log_lines: u64,
     dropped_logged: [bool; DROPPED_KINDS.len()],

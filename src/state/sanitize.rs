@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use crate::plex::lenient::Number;
 
-/// An unknown word may have so many bytes.
+/// An unknown word has at most this many bytes.
 const MAX_TOKEN: usize = 32;
 
 /// A word of Plex's vocabulary (decision, codec, location, type): lower case, without outer white

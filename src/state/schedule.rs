@@ -1,4 +1,4 @@
-//! When Plex is asked for what: a timetable, retries after failures, and requests on top of it.
+//! When which request is sent to Plex: a timetable, retries after failures, and requests on top of it.
 
 use std::time::{Duration, Instant};
 
@@ -8,7 +8,7 @@ use crate::plex::request::PlexRequest;
 /// `/`: whether Plex is up, its version, its active transcodes.
 pub const SERVER: Duration = Duration::from_secs(15);
 /// `/` without a socket: `/status/sessions` is polled then, and proves the same.
-pub const SERVER_POLLING: Duration = Duration::from_secs(30);
+pub const SERVER_POLLING: Duration = Duration::from_secs(40);
 /// The longest pause between attempts at `/` while it fails.
 const SERVER_RETRY: Duration = Duration::from_secs(10);
 /// `/` after a start or an end of a transcode: Plex's own count follows within a moment …
@@ -206,7 +206,7 @@ impl Schedule {
         }
     }
 
-    /// Plex answers again: what failed meanwhile is requested. (What waited is due by itself.)
+    /// Plex recovered: what failed meanwhile is requested. (What waited is due by itself.)
     pub fn plex_recovered(&mut self, now: Instant) {
         for (slot, _) in self.while_plex_answers() {
             if slot.failures > 0 {

@@ -491,7 +491,7 @@ impl Touched {
     }
 }
 
-/// Moments at which all plays are to be looked at: never late, and early at times.
+/// Moments at which all plays are checked: never late, and sometimes early.
 #[derive(Debug, Default)]
 pub(super) struct Watch {
     expires_at: Option<Instant>,
