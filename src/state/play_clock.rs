@@ -123,7 +123,14 @@ impl PlayClock {
             Some(moved) if self.phase == Phase::Playing => elapsed.min(moved),
             _ => Duration::ZERO,
         };
-        let mut credit = self.credit(target.saturating_sub(counted));
+        let mut credit = match moved {
+            // It was resumed during a long gap: how far it came is what it played.
+            Some(moved) if self.phase != Phase::Playing && elapsed > GAP => Credit {
+                played: elapsed.min(moved),
+                ..Credit::default()
+            },
+            _ => self.credit(target.saturating_sub(counted)),
+        };
         credit.interrupted = self.phase == Phase::Playing && phase == Phase::Buffering;
         self.counted = self.counted.max(until);
         self.confirmed = self.confirmed.max(until);
@@ -226,6 +233,17 @@ mod tests {
             seconds(clock.observe_listing(Phase::Paused, at(50), None)),
             0
         );
+    }
+
+    #[test]
+    fn what_was_resumed_during_a_long_outage_counts_by_its_position() {
+        for (moved, expected) in [(0, 0), (300, 300), (5_000, 595)] {
+            let (mut clock, at) = playing();
+            clock.observe(Phase::Paused, at(5));
+            let moved = Some(Duration::from_secs(moved));
+            let credit = clock.observe_listing(Phase::Playing, at(600), moved);
+            assert_eq!(seconds(credit), expected);
+        }
     }
 
     #[test]
