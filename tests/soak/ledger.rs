@@ -92,6 +92,10 @@ impl Ledger {
                     "recovered without having failed: {}",
                     line.text
                 );
+            } else if text == "connected" {
+                // The socket's own word for it.
+                self.failing
+                    .retain(|failing, _| !failing.starts_with(subject));
             }
         } else {
             let before = self.failing.insert(subject.to_owned(), text.to_owned());

@@ -112,7 +112,7 @@ impl World {
                     play.known.notified(now, began, phase == Phase::Playing);
                 }
                 if let Some(before) = self.oracle.before.remove(&id) {
-                    self.end_known(before, now);
+                    self.end_known(before, now, false);
                 }
             }
             Heard::State(_, true) => play.known.lose(now, false),
@@ -120,12 +120,13 @@ impl World {
         }
     }
 
-    fn end_known(&mut self, id: PlayId, heard: Millis) {
+    fn end_known(&mut self, id: PlayId, heard: Millis, listing: bool) {
         if self.oracle.unheard.remove(&id).is_some() {
             let end = self.plays[id].ended.expect("an end");
             let known = &mut self.plays[id].known;
-            // A change of items is told by the first notification of the next.
-            if heard > end + SHOWN_AFTER || known.lost.is_some() {
+            // A change of items is told by the first notification of the next; a listing tells only
+            // that it is over.
+            if listing || heard > end + SHOWN_AFTER || known.lost.is_some() {
                 known.ended_unheard(end, heard);
             }
         }
@@ -147,7 +148,7 @@ impl World {
             play.known
                 .listed(started, written, now, began, listed.phase == Phase::Playing);
             if let Some(before) = self.oracle.before.remove(&listed.play) {
-                self.end_known(before, now);
+                self.end_known(before, now, true);
             }
         }
         let gone: Vec<PlayId> = self
@@ -159,7 +160,7 @@ impl World {
             .filter(|id| self.plays[*id].ended.is_some_and(|ended| ended <= written))
             .collect();
         for id in gone {
-            self.end_known(id, now);
+            self.end_known(id, now, true);
         }
     }
 
