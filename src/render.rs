@@ -180,11 +180,11 @@ fn sessions(out: &mut TextWriter, state: &State, now: Timestamp) {
     let series = || state.sessions.series.visible(now.monotonic);
     out.cached_samples(
         &c::PLAYS,
-        series().map(|series| (series.labels(), series.plays as f64)),
+        series().map(|series| (series.labels(), series.plays() as f64)),
     );
     out.cached_samples(
         &c::PLAY_SECONDS,
-        series().map(|series| (series.labels(), seconds(series.played))),
+        series().map(|series| (series.labels(), seconds(series.played()))),
     );
     out.cached_samples(
         &c::SESSION_INFO,

@@ -5,13 +5,15 @@
 //! disappears [`KEEP_ENDED`] after the last of its plays ended.
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, VecDeque},
     sync::Arc,
     time::{Duration, Instant},
 };
 
 /// A series stays for this long after the last of its plays ended.
 pub const KEEP_ENDED: Duration = Duration::from_mins(1);
+/// With more series than this, one whose play left for other labels goes at once.
+const MAX_LINGERING: usize = 12_000;
 
 /// Names a series while plays refer to it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -21,14 +23,16 @@ pub struct SeriesId(usize);
 #[derive(Debug)]
 pub struct Series {
     labels: Arc<str>,
-    /// Plays that had these labels.
-    pub plays: u64,
-    /// Time they played.
-    pub played: Duration,
+    plays: u64,
+    played: Duration,
     /// Plays that refer to it, live ones and those kept after their end.
     members: usize,
     live: usize,
     last_ended: Option<Instant>,
+    /// What it counted went on under other labels: it is not shown until they come back.
+    moved: bool,
+    /// What was shown before that: no less is shown.
+    floor: (u64, Duration),
 }
 
 impl Series {
@@ -38,11 +42,21 @@ impl Series {
         &self.labels
     }
 
+    /// Plays that had these labels.
+    #[must_use]
+    pub fn plays(&self) -> u64 {
+        self.plays.max(self.floor.0)
+    }
+
+    /// Time they played.
+    #[must_use]
+    pub fn played(&self) -> Duration {
+        self.played.max(self.floor.1)
+    }
+
     fn is_visible(&self, now: Instant) -> bool {
-        self.live > 0
-            || self
-                .last_ended
-                .is_some_and(|ended| now < ended + KEEP_ENDED)
+        let ended_lately = |ended| now < ended + KEEP_ENDED;
+        !self.moved && (self.live > 0 || self.last_ended.is_some_and(ended_lately))
     }
 }
 
@@ -52,6 +66,8 @@ pub struct SeriesTable {
     slots: Vec<Option<Series>>,
     free: Vec<usize>,
     by_labels: HashMap<Arc<str>, usize>,
+    /// Series whose last play left for other labels, and until when they are kept.
+    lingering: VecDeque<(Instant, usize)>,
 }
 
 impl SeriesTable {
@@ -76,6 +92,7 @@ impl SeriesTable {
             None => self.insert(labels.into()),
         };
         if let Some(series) = self.slots[id].as_mut() {
+            series.moved = false;
             series.plays += 1;
             series.played += played;
             series.members += 1;
@@ -84,8 +101,11 @@ impl SeriesTable {
         SeriesId(id)
     }
 
-    /// A live play's labels change from those of `id` to `labels`. A series of its own moves with
-    /// it; of one that it shares, its past stays behind, because a counter must not fall.
+    /// A live play's labels change from those of `id` to `labels`.
+    ///
+    /// What it counted moves with it. Of a series that it shares, the past stays behind, because a
+    /// counter must not fall. Where another live play has these labels (viewers swapped their session
+    /// keys), each goes on with the other's series. In no case is it counted again.
     pub fn relabel(&mut self, id: SeriesId, labels: &str, now: Instant) -> SeriesId {
         let Some(series) = self.slots[id.0].as_ref() else {
             return self.join(labels, Duration::ZERO);
@@ -93,16 +113,60 @@ impl SeriesTable {
         if &*series.labels == labels {
             return id;
         }
-        let played = if series.members == 1 && series.plays == 1 {
-            let played = series.played;
-            self.remove(id.0);
-            played
-        } else {
-            self.end(id, now);
-            self.leave(id);
-            Duration::ZERO
+        let shared = series.members > 1 || series.plays > 1;
+        let (plays, played) = (series.plays, series.played);
+        let target = match self.by_labels.get(labels) {
+            Some(target) => *target,
+            None => self.insert(labels.into()),
         };
-        self.join(labels, played)
+        let Some(series) = self.slots[target].as_mut() else {
+            return id;
+        };
+        let moves = !shared && series.live == 0;
+        if moves {
+            series.plays += plays;
+            series.played += played;
+        }
+        // Not again, but a series that is shown has at least one play.
+        series.plays = series.plays.max(1);
+        series.moved = false;
+        series.members += 1;
+        series.live += 1;
+        if let Some(series) = self.slots[id.0].as_mut().filter(|_| moves) {
+            // Remembered for as long as it would have been shown.
+            series.floor = (series.plays(), series.played());
+            (series.plays, series.played) = (0, Duration::ZERO);
+            series.moved = true;
+        }
+        self.end(id, now);
+        self.linger(id, now);
+        SeriesId(target)
+    }
+
+    /// A play left the series for other labels; without another one, the series goes later.
+    fn linger(&mut self, id: SeriesId, now: Instant) {
+        if self.by_labels.len() > MAX_LINGERING {
+            return self.leave(id);
+        }
+        if let Some(series) = self.slots[id.0].as_mut() {
+            series.members = series.members.saturating_sub(1);
+            if series.members == 0 {
+                self.lingering.push_back((now + KEEP_ENDED, id.0));
+            }
+        }
+    }
+
+    /// Removes the series whose plays left for other labels long enough ago.
+    pub fn expire(&mut self, now: Instant) {
+        while let Some((until, id)) = self.lingering.front().copied()
+            && until <= now
+        {
+            self.lingering.pop_front();
+            let slot = self.slots.get(id).and_then(Option::as_ref);
+            if slot.is_some_and(|series| series.members == 0 && !series.is_visible(now)) {
+                self.remove(id);
+            }
+        }
     }
 
     /// A play of the series has played for `played` more.
@@ -145,6 +209,8 @@ impl SeriesTable {
             members: 0,
             live: 0,
             last_ended: None,
+            moved: false,
+            floor: (0, Duration::ZERO),
         };
         let id = if let Some(id) = self.free.pop() {
             self.slots[id] = Some(series);
@@ -181,8 +247,8 @@ mod tests {
             .map(|series| {
                 (
                     series.labels().to_owned(),
-                    series.plays,
-                    series.played.as_secs(),
+                    series.plays(),
+                    series.played().as_secs(),
                 )
             })
             .collect()
@@ -211,6 +277,45 @@ mod tests {
     }
 
     #[test]
+    fn plays_that_swap_labels_are_not_counted_again_and_nothing_falls() {
+        let now = Instant::now();
+        let mut table = SeriesTable::default();
+        let (one, two) = (table.join("1", 8 * SECOND), table.join("2", 9 * SECOND));
+        let one = table.relabel(one, "2", now);
+        let two = table.relabel(two, "1", now);
+        table.add(one, SECOND);
+        table.add(two, 2 * SECOND);
+        let swapped = [("1".to_owned(), 1, 10), ("2".to_owned(), 1, 10)];
+        assert_eq!(shown(&table, now), swapped);
+        for id in [one, two] {
+            table.end(id, now);
+            table.leave(id);
+        }
+        assert_eq!(table.count(), 0);
+    }
+
+    #[test]
+    fn labels_that_come_back_soon_do_not_begin_below_what_they_showed() {
+        let now = Instant::now();
+        let mut table = SeriesTable::default();
+        let first = table.join("a", 8 * SECOND);
+        let first = table.relabel(first, "b", now);
+        let second = table.join("c", 2 * SECOND);
+        let second = table.relabel(second, "a", now);
+        let values = [("a".to_owned(), 1, 8), ("b".to_owned(), 1, 8)];
+        assert_eq!(shown(&table, now), values);
+        // The labels "c" are kept in mind for a minute, and not shown.
+        assert_eq!(table.count(), 3);
+        table.expire(now + KEEP_ENDED);
+        assert_eq!(table.count(), 2);
+        for id in [first, second] {
+            table.end(id, now);
+            table.leave(id);
+        }
+        assert_eq!(table.count(), 0);
+    }
+
+    #[test]
     fn changed_labels_move_a_series_of_one_play_and_split_a_shared_one() {
         let now = Instant::now();
         let mut table = SeriesTable::default();
@@ -227,6 +332,7 @@ mod tests {
             table.end(id, now);
             table.leave(id);
         }
+        table.expire(now + KEEP_ENDED);
         assert_eq!(table.count(), 0);
     }
 }
