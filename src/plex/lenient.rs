@@ -13,7 +13,11 @@ use serde::{
 };
 use serde_json::value::RawValue;
 
+use crate::secret::redact;
+
 /// A scalar of any JSON type; arrays, objects and null are read over and count as nothing.
+///
+/// The token is redacted here, before a text is truncated: what a Plex echoes becomes a label value.
 enum Scalar<'de> {
     Text(Cow<'de, str>),
     Number(f64),
@@ -44,10 +48,10 @@ impl<'de> Deserialize<'de> for Scalar<'de> {
                 Ok(Scalar::Number(value))
             }
             fn visit_str<E>(self, value: &str) -> Result<Self::Value, E> {
-                Ok(Scalar::Text(truncate(value).to_owned().into()))
+                Ok(Scalar::Text(truncate(&redact(value)).to_owned().into()))
             }
             fn visit_borrowed_str<E>(self, value: &'de str) -> Result<Self::Value, E> {
-                Ok(Scalar::Text(value.into()))
+                Ok(Scalar::Text(redact(value)))
             }
             fn visit_unit<E>(self) -> Result<Self::Value, E> {
                 Ok(Scalar::Nothing)
