@@ -47,6 +47,8 @@ const SEEK_GRACE: Duration = Duration::from_millis(1_500);
 const REFUTED_PAUSE: Duration = Duration::from_secs(2);
 /// … up to `2^MAX_REFUTED` times.
 const MAX_REFUTED: u32 = 5;
+/// After a stop, what follows under the same key is listed within this time.
+const STOP_SETTLES: Duration = Duration::from_secs(1);
 /// After a stop that names no live session, Plex is polled this often …
 const STOP_RECHECK: Duration = Duration::from_millis(2_500);
 /// … for this long, because it may list the session for a while.
@@ -176,6 +178,9 @@ impl Sessions {
                 if let Some(play) = self.live.remove(key) {
                     self.finish(play, EndReason::Stopped, now, effects);
                 }
+                // The next item under its key may be listed already, or in a moment.
+                effects.request_sessions(now);
+                self.recheck_until = self.recheck_until.max(Some(now + STOP_SETTLES));
             }
             // The next item under the same key: the listing will tell all about it.
             (false, true) => {
@@ -329,6 +334,7 @@ impl Sessions {
 
     /// Ends what was not confirmed for too long, and forgets what ended long enough ago.
     pub fn expire(&mut self, now: Instant, effects: &mut Effects) {
+        self.series.expire(now);
         if self.watch.expires_at.is_none_or(|at| now < at) {
             return;
         }
@@ -416,8 +422,8 @@ impl Sessions {
 
     /// Asks for another listing soon while one that is over may still be listed.
     pub(super) fn recheck(&mut self, now: Instant, effects: &mut Effects) {
-        if self.recheck_until.is_some_and(|until| now < until) {
-            effects.request_sessions(now + STOP_RECHECK);
+        if let Some(until) = self.recheck_until.filter(|until| now < *until) {
+            effects.request_sessions(until.min(now + STOP_RECHECK));
         }
     }
 
