@@ -239,7 +239,8 @@ fn transcoded_seconds_are_counted_by_hardware_and_codecs_while_the_session_plays
     let name = "plex_transcode_seconds_total";
     // Neither a direct play nor a copy is a transcode.
     begin(&plex, movie(1, 101, "Alien"), "playing");
-    let copied = json!({"TranscodeSession": {"videoDecision": "copy", "audioDecision": "copy"},
+    let copied = json!({"TranscodeSession": {"videoDecision": "copy", "audioDecision": "copy",
+        "sourceVideoCodec": "h264", "sourceAudioCodec": "aac"},
         "Media": [{"selected": true, "Part": [{"selected": true, "decision": "copy"}]}]});
     begin(
         &plex,

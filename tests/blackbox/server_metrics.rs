@@ -98,7 +98,9 @@ fn remote_access_and_sign_in_are_absent_until_plex_says_so_and_follow_its_notifi
             "ReachabilityNotification",
             json!({"reachability": mapping != "mapped"}),
         ));
-        let samples = exporter.until(&format!("{mapping}, {sign_in}"), SOON, |samples| {
+        // At the latest with the regular poll.
+        let limit = Duration::from_secs(20);
+        let samples = exporter.until(&format!("{mapping}, {sign_in}"), limit, |samples| {
             samples.series("plex_remote_access") == remote_access
                 && samples.series("plex_signed_in") == signed_in
         });
@@ -126,7 +128,6 @@ fn an_update_is_available_while_a_release_is_neither_done_nor_skipped() {
         (&["skipped"], 0.0),
         (&["done", "available"], 1.0),
         (&["done", "skipped"], 0.0),
-        (&["downloading"], 1.0),
     ] {
         plex.world().releases = states
             .iter()
@@ -135,14 +136,29 @@ fn an_update_is_available_while_a_release_is_neither_done_nor_skipped() {
         changed();
         exporter.until_value("plex_update_available", &SERVER, available);
     }
-    // A failure that passes takes nothing away; a refusal means that it is not known.
+}
+
+#[test]
+fn a_failure_leaves_the_update_as_it_was_and_a_refusal_makes_it_unknown() {
+    let plex = FakePlex::default();
+    plex.world().releases = vec![json!({"version": "1.44", "state": "notify"})];
+    let exporter = started(&plex);
+    exporter.until_value("plex_websocket_connected", &[], 1.0);
+    exporter.until_value("plex_update_available", &SERVER, 1.0);
+    let changed = || {
+        plex.push(&payloads::frame(
+            "update.statechange",
+            "AutoUpdateNotification",
+            json!({"state": "x"}),
+        ));
+    };
     plex.world()
         .fault("/updater/status", html(500, "Internal Server Error"));
     let asked = plex.count("/updater/status");
     changed();
-    plex.wait_for("/updater/status", asked + 1, SOON);
+    plex.wait_for("/updater/status", asked + 1, Duration::from_secs(10));
     let failed = |reason| {
-        exporter.until(reason, SOON, |samples| {
+        exporter.until(reason, Duration::from_secs(15), |samples| {
             let labels = [("endpoint", "/updater/status"), ("reason", reason)];
             samples
                 .of("plex_exporter_plex_request_errors_total", &labels)

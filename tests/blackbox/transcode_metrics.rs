@@ -167,7 +167,8 @@ fn the_causes_and_the_transcode_change_and_go_with_the_session() {
     plex.push(&playing(1, 101, "buffering", 60_000));
     let expected = ["video_bitrate", "video_codec", "video_resolution"]
         .map(|cause| format!("cause={cause:?},session=\"1\" 1"));
-    exporter.until("a lower quality", SOON, |samples| {
+    // After a notification the listing is read again within 10 s.
+    exporter.until("a lower quality", Duration::from_secs(12), |samples| {
         samples.series("plex_transcode_cause") == expected
     });
     plex.world().stop(&json!("1"));
