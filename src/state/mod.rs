@@ -147,6 +147,8 @@ pub struct State {
     schedule: Schedule,
     budget: RequestBudget,
     counting_items: bool,
+    /// When the socket was last connected or lost.
+    socket_changed: Option<Instant>,
     /// When `/status/sessions` last followed a change of a session's state, or will.
     refreshed: Option<Instant>,
     /// A transcode began or ended at this moment, and Plex's count has not changed since.
@@ -185,6 +187,7 @@ impl State {
             schedule: Schedule::starting(now),
             budget: RequestBudget::new(now),
             counting_items: false,
+            socket_changed: None,
             refreshed: None,
             transcodes_changed: None,
             error_log: ErrorLog::default(),

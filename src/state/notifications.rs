@@ -33,7 +33,11 @@ impl State {
         self.socket_up = true;
         self.sessions.interrupted();
         // Nothing is replayed: what happened meanwhile is in the listings.
-        self.schedule.sessions.reschedule(now.monotonic);
+        if self.socket_was_stable(now.monotonic) {
+            self.schedule.sessions.reschedule(now.monotonic);
+        } else {
+            self.schedule.sessions.request(now.monotonic);
+        }
         self.schedule.activities.request(now.monotonic);
     }
 
@@ -50,9 +54,21 @@ impl State {
             self.socket_up = false;
             self.sessions.interrupted();
             // From now on the listing is polled, and it may be Plex that is down.
-            self.schedule.sessions.reschedule(now.monotonic);
-            self.schedule.server.reschedule(now.monotonic);
+            if self.socket_was_stable(now.monotonic) {
+                self.schedule.sessions.reschedule(now.monotonic);
+                self.schedule.server.reschedule(now.monotonic);
+            } else {
+                self.schedule.sessions.request(now.monotonic);
+                self.schedule.server.request(now.monotonic);
+            }
         }
+    }
+
+    /// The socket changes at `now`: whether it had not for a while. One that connects and drops again
+    /// and again takes permits.
+    fn socket_was_stable(&mut self, now: Instant) -> bool {
+        let before = self.socket_changed.replace(now);
+        before.is_none_or(|before| now >= before + schedule::SOCKET_STABLE)
     }
 
     pub(super) fn on_notification(

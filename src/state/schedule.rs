@@ -52,6 +52,8 @@ pub const ACTIVITIES_RUNNING: Duration = Duration::from_mins(2);
 pub const HOURLY: Duration = Duration::from_hours(1);
 /// The longest pause between attempts at these while they fail.
 const ACCOUNTS_RETRY: Duration = Duration::from_mins(5);
+/// A socket that lasts for less than this flaps.
+pub const SOCKET_STABLE: Duration = Duration::from_secs(30);
 /// A silent client causes a listing at most this often.
 pub const SILENCE_MIN_INTERVAL: Duration = Duration::from_secs(10);
 /// Requests for the same thing within this time are bundled into one.
