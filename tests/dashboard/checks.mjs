@@ -6,8 +6,8 @@ const MAY_BE_EMPTY = {
 };
 /** Columns of free text, which may be longer than any column. */
 const FREE_TEXT = ['Title', 'Which', 'User', 'Player', 'Library', 'System'];
-/** Names of bars that may be cut are longer than this. */
-const LONG_NAME = 20;
+/** Names of bars that may be cut are longer than this. The component gives all of them the width of the one with the most letters, so one of wide letters loses its end. */
+const LONG_NAME = 16;
 /** Words that have one colour wherever they appear. */
 const FIXED = ['direct play', 'copy', 'transcode', 'playing', 'paused', 'buffering', 'lan', 'wan', 'relay', 'cellular'];
 
@@ -40,7 +40,7 @@ function read(fixed) {
       columns, headCut: heads.filter((head) => [head, ...head.querySelectorAll('*')].some(cut)).map(text), rows,
       tableWider: grid ? grid.scrollWidth > grid.clientWidth + 1 : false, tableHigher: grid ? grid.scrollHeight > grid.clientHeight + 1 : false,
       text: text(element), values,
-      cutNames: element.dataset.type === 'bargauge' ? [...element.querySelectorAll('*')].filter((inner) => getComputedStyle(inner).textOverflow === 'ellipsis' && inner.scrollWidth > inner.clientWidth * 1.15).map(text) : [],
+      cutNames: element.dataset.type === 'bargauge' ? [...element.querySelectorAll('*')].filter((inner) => getComputedStyle(inner).textOverflow === 'ellipsis' && inner.scrollWidth > inner.clientWidth * 1.3).map(text) : [],
       outside: [...element.querySelectorAll('span, div')].filter((inner) => inner.children.length === 0 && inner.innerText?.trim()).filter((inner) => {
         const at = inner.getBoundingClientRect();
         return at.width > 0 && (at.right > box.right + 1 || at.bottom > box.bottom + 1) && !inner.closest('[role="grid"]');
