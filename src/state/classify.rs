@@ -16,40 +16,23 @@ pub fn has_decisions(transcode: &TranscodeSession) -> bool {
     transcode.video_decision.get().is_some() || transcode.audio_decision.get().is_some()
 }
 
-/// Whether it transcodes video or audio: by its decisions, or else by its codecs.
-fn transcodes(transcode: &TranscodeSession) -> bool {
-    if has_decisions(transcode) {
-        is(transcode.video_decision.get(), "transcode")
-            || is(transcode.audio_decision.get(), "transcode")
-    } else {
-        transcode_type(Some(transcode)) != "none"
-    }
-}
-
 /// `stream_type`: `direct play`, `copy` or `transcode`.
 ///
 /// A TranscodeSession alone does not mean transcoding (clients that ask for a decision get one even
-/// for direct play), so the selected part's own decision comes before its `copy`. But Plex calls a
-/// part `transcode` that it only repackages, so that is believed of a part only where nothing else
-/// is known.
+/// for direct play), so the selected part's own decision comes before its `copy`.
 #[must_use]
 pub fn stream_type<'a>(
     transcode: Option<&TranscodeSession>,
     part_decision: Option<&'a str>,
 ) -> Cow<'a, str> {
-    if transcode.is_some_and(transcodes) {
+    if transcode_type(transcode) != "none" {
         return Cow::Borrowed("transcode");
     }
     if is(part_decision, "directplay") || is(part_decision, "direct play") {
         return Cow::Borrowed("direct play");
     }
     match part_decision.map(normalize_token) {
-        Some(decision)
-            if !decision.is_empty()
-                && (decision != "transcode" || !transcode.is_some_and(has_decisions)) =>
-        {
-            decision
-        }
+        Some(decision) if !decision.is_empty() => decision,
         _ => {
             let copies = transcode.is_some_and(|transcode| {
                 is(transcode.video_decision.get(), "copy")
@@ -270,7 +253,7 @@ mod tests {
             (Some(&copy), Some("directplay"), "direct play"),
             (Some(&copy), Some(""), "copy"),
             (Some(&copy), None, "copy"),
-            (Some(&copy), Some("transcode"), "copy"),
+            (Some(&copy), Some("transcode"), "transcode"),
             (Some(&codecs), Some("directplay"), "transcode"),
             (Some(&bare), Some("transcode"), "transcode"),
             (Some(&direct), None, "direct play"),

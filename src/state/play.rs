@@ -383,7 +383,12 @@ impl Play {
 
     /// Completes `values` by what the transcode says, and notices whether anything changed.
     fn classify(&mut self, mut values: LabelValues) {
-        let part = Some(&*self.part_decision).filter(|decision| !decision.is_empty());
+        // Where the streams say what happens, a part that only claims `transcode` is not believed:
+        // Plex calls it that when it only repackages it, too.
+        let part = Some(&*self.part_decision).filter(|decision| {
+            !decision.is_empty()
+                && (self.stream_decisions.is_none() || !classify::is(Some(decision), "transcode"))
+        });
         let transcode = self.decisions();
         values.stream_type = classify::stream_type(transcode, part).into();
         values.transcode_type = classify::transcode_type(transcode);

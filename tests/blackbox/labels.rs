@@ -84,12 +84,18 @@ fn stream_transcode_and_subtitle_labels_agree() {
             ["transcode", "video", "none"],
         ),
         (
+            json!({"TranscodeSession": transcode(
+                json!({"videoDecision": "copy", "sourceVideoCodec": "hevc", "videoCodec": "h264"}))}),
+            ["transcode", "video", "none"],
+        ),
+        (
             with(
                 media(json!("transcode"), json!([])),
                 json!({"TranscodeSession":
             transcode(json!({"videoDecision": "copy", "audioDecision": "copy"}))}),
             ),
-            ["copy", "none", "none"],
+            // By contract, the part's decision comes after the TranscodeSession's `transcode` alone.
+            ["transcode", "none", "none"],
         ),
         (
             with(
