@@ -168,7 +168,8 @@ mod tests {
                 .map(|client| client.join().unwrap())
                 .collect();
             got.sort();
-            assert_eq!(got[..2], ["1", "2"]);
+            // Whoever asked just before the first began shares it.
+            assert_eq!(got[0], "1");
             assert_eq!(got[CLIENTS - 1], "2");
             assert_eq!(made, 2);
         });
