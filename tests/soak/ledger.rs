@@ -78,6 +78,13 @@ impl Ledger {
         );
     }
 
+    /// What failed of a library that comes or goes is forgotten with it.
+    pub fn libraries_change(&mut self) {
+        self.failing
+            .retain(|failing, _| !failing.starts_with("item count of library"));
+        self.change(6);
+    }
+
     pub fn log(&mut self, line: &LogLine) {
         if line.level > Level::Info {
             return;

@@ -387,7 +387,7 @@ impl World {
         if let Some((_, _, there)) = self.plex.libraries.get_mut(&number) {
             *there ^= true;
         }
-        self.ledger.change(6);
+        self.ledger.libraries_change();
         let entry = format!(
             r#"{{"identifier":"com.plexapp.plugins.library","sectionID":"{number}","itemID":"1","type":1,"state":5}}"#
         );

@@ -43,6 +43,8 @@ pub struct Oracle {
     uncounted: BTreeSet<PlayId>,
     /// The play before, under the same key, whose end nobody told.
     before: HashMap<PlayId, PlayId>,
+    /// Stopped, and the notification has not arrived.
+    pub stops_on_their_way: BTreeSet<PlayId>,
     /// Ended without anybody telling, and until when Plex lists them.
     unheard: BTreeMap<PlayId, Millis>,
     libraries: BTreeMap<u64, String>,
@@ -97,6 +99,9 @@ impl World {
         let now = self.now;
         let play = &mut self.plays[id];
         let began = play.began.unwrap_or(now);
+        if heard == Heard::Stopped {
+            self.oracle.stops_on_their_way.remove(&id);
+        }
         match heard {
             Heard::Stopped if arrives => {
                 if self.oracle.unheard.remove(&id).is_some()
@@ -149,6 +154,14 @@ impl World {
                 .listed(started, written, now, began, listed.phase == Phase::Playing);
             if let Some(before) = self.oracle.before.remove(&listed.play) {
                 self.end_known(before, now, true);
+            }
+        }
+        for id in &self.oracle.stops_on_their_way {
+            let play = &mut self.plays[*id];
+            let listed = told.sessions.iter().any(|listed| listed.play == *id);
+            if let Some(ended) = play.ended.filter(|ended| *ended <= written && !listed) {
+                // The listing is faster than the notification: it ended since it last reported.
+                play.known.allowance += ended.saturating_sub(play.known.confirmed.unwrap_or(ended));
             }
         }
         let gone: Vec<PlayId> = self

@@ -319,6 +319,8 @@ impl World {
         let silent = self.clients[self.plays[id].client].silent;
         if silent || !self.send_frame(text, Some((id, Heard::Stopped))) {
             self.oracle.stop_lost(id);
+        } else {
+            self.oracle.stops_on_their_way.insert(id);
         }
     }
 
