@@ -301,6 +301,20 @@ impl<T, const MAX: usize> LenientVec<T, MAX> {
         self.elements
     }
 
+    /// Keeps the first element of each role.
+    pub fn retain_firsts<R: PartialEq>(&mut self, role: impl Fn(&T) -> R) {
+        let mut seen = Vec::new();
+        self.elements.retain(|element| {
+            let role = role(element);
+            let first = !seen.contains(&role);
+            if first {
+                seen.push(role);
+            }
+            first
+        });
+        self.elements.shrink_to_fit();
+    }
+
     /// Elements beyond `MAX`, which were not decoded.
     #[must_use]
     pub fn dropped(&self) -> u64 {
@@ -317,60 +331,145 @@ impl<T, const MAX: usize> Default for LenientVec<T, MAX> {
     }
 }
 
+/// What is kept of a list.
+trait Elements<T>: Default {
+    /// Whether the rest need not be decoded.
+    fn is_full(&self) -> bool;
+    /// The next element.
+    fn push(&mut self, element: T);
+    /// An element was not decoded.
+    fn skip(&mut self);
+}
+
+impl<T, const MAX: usize> Elements<T> for LenientVec<T, MAX> {
+    fn is_full(&self) -> bool {
+        self.elements.len() >= MAX
+    }
+    fn push(&mut self, element: T) {
+        self.elements.push(element);
+    }
+    fn skip(&mut self) {
+        self.dropped += 1;
+    }
+}
+
+/// An element of which a list has several, and one counts.
+pub trait Selectable {
+    /// Whether this is the one.
+    fn is_selected(&self) -> bool;
+
+    /// Drops what is not needed of the one that counts.
+    fn trim(&mut self) {}
+}
+
+/// The selected element of a list, or else the first: the others are dropped while decoding.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Selected<T>(Option<Box<T>>);
+
+impl<T> Selected<T> {
+    /// The element.
+    #[must_use]
+    pub fn get(&self) -> Option<&T> {
+        self.0.as_deref()
+    }
+
+    /// The element, to be changed.
+    pub fn get_mut(&mut self) -> Option<&mut T> {
+        self.0.as_deref_mut()
+    }
+}
+
+impl<T> Default for Selected<T> {
+    fn default() -> Self {
+        Self(None)
+    }
+}
+
+impl<T: Selectable> Elements<T> for Selected<T> {
+    fn is_full(&self) -> bool {
+        self.get().is_some_and(T::is_selected)
+    }
+    fn push(&mut self, mut element: T) {
+        if self.0.is_none() || element.is_selected() {
+            element.trim();
+            self.0 = Some(Box::new(element));
+        }
+    }
+    fn skip(&mut self) {}
+}
+
 impl<'de, T: DeserializeOwned, const MAX: usize> Deserialize<'de> for LenientVec<T, MAX> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Elements<T, const MAX: usize>(PhantomData<T>);
-        impl<'de, T: DeserializeOwned, const MAX: usize> Visitor<'de> for Elements<T, MAX> {
-            type Value = LenientVec<T, MAX>;
+        let mut list: Self = deserializer.deserialize_any(AnyList::new())?;
+        // Half of what a list that grew has reserved may be empty.
+        list.elements.shrink_to_fit();
+        Ok(list)
+    }
+}
 
-            fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-                formatter.write_str("an array")
-            }
-            // Element by element: of a long list only one element's text is held at a time.
-            fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Self::Value, A::Error> {
-                let mut list = LenientVec::default();
-                while list.elements.len() < MAX {
-                    let Some(raw) = seq.next_element::<Box<RawValue>>()? else {
-                        return Ok(list);
-                    };
-                    list.elements.extend(object(&raw));
-                }
-                while seq.next_element::<IgnoredAny>()?.is_some() {
-                    list.dropped += 1;
-                }
-                Ok(list)
-            }
-            fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Self::Value, A::Error> {
-                let map = serde::de::value::MapAccessDeserializer::new(map);
-                let object = serde_json::Map::deserialize(map)?;
-                Ok(LenientVec {
-                    elements: T::deserialize(serde_json::Value::Object(object))
-                        .ok()
-                        .into_iter()
-                        .collect(),
-                    dropped: 0,
-                })
-            }
-            fn visit_unit<E>(self) -> Result<Self::Value, E> {
-                Ok(LenientVec::default())
-            }
-            fn visit_bool<E>(self, _: bool) -> Result<Self::Value, E> {
-                Ok(LenientVec::default())
-            }
-            fn visit_i64<E>(self, _: i64) -> Result<Self::Value, E> {
-                Ok(LenientVec::default())
-            }
-            fn visit_u64<E>(self, _: u64) -> Result<Self::Value, E> {
-                Ok(LenientVec::default())
-            }
-            fn visit_f64<E>(self, _: f64) -> Result<Self::Value, E> {
-                Ok(LenientVec::default())
-            }
-            fn visit_str<E>(self, _: &str) -> Result<Self::Value, E> {
-                Ok(LenientVec::default())
+impl<'de, T: DeserializeOwned + Selectable> Deserialize<'de> for Selected<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(AnyList::new())
+    }
+}
+
+/// Visits a list, a lone object, or anything else, which counts as an empty list.
+struct AnyList<T, C>(PhantomData<(T, C)>);
+
+impl<T, C> AnyList<T, C> {
+    fn new() -> Self {
+        Self(PhantomData)
+    }
+}
+
+impl<'de, T: DeserializeOwned, C: Elements<T>> Visitor<'de> for AnyList<T, C> {
+    type Value = C;
+
+    fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("an array")
+    }
+    // Element by element: of a long list only one element's text is held at a time.
+    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Self::Value, A::Error> {
+        let mut list = C::default();
+        while !list.is_full() {
+            let Some(raw) = seq.next_element::<Box<RawValue>>()? else {
+                return Ok(list);
+            };
+            if let Some(element) = object(&raw) {
+                list.push(element);
             }
         }
-        deserializer.deserialize_any(Elements(PhantomData))
+        while seq.next_element::<IgnoredAny>()?.is_some() {
+            list.skip();
+        }
+        Ok(list)
+    }
+    fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Self::Value, A::Error> {
+        let map = serde::de::value::MapAccessDeserializer::new(map);
+        let object = serde_json::Map::deserialize(map)?;
+        let mut list = C::default();
+        if let Ok(element) = T::deserialize(serde_json::Value::Object(object)) {
+            list.push(element);
+        }
+        Ok(list)
+    }
+    fn visit_unit<E>(self) -> Result<Self::Value, E> {
+        Ok(C::default())
+    }
+    fn visit_bool<E>(self, _: bool) -> Result<Self::Value, E> {
+        Ok(C::default())
+    }
+    fn visit_i64<E>(self, _: i64) -> Result<Self::Value, E> {
+        Ok(C::default())
+    }
+    fn visit_u64<E>(self, _: u64) -> Result<Self::Value, E> {
+        Ok(C::default())
+    }
+    fn visit_f64<E>(self, _: f64) -> Result<Self::Value, E> {
+        Ok(C::default())
+    }
+    fn visit_str<E>(self, _: &str) -> Result<Self::Value, E> {
+        Ok(C::default())
     }
 }
 
@@ -488,5 +587,38 @@ mod tests {
                     .is_empty()
             );
         }
+    }
+
+    impl Selectable for Item {
+        fn is_selected(&self) -> bool {
+            self.selected.is_true()
+        }
+    }
+
+    #[test]
+    fn of_several_the_selected_one_is_kept_or_else_the_first() {
+        for (json, id) in [
+            (
+                r#"[{"id":1},{"id":2,"selected":"1"},{"id":3,"selected":true}]"#,
+                Some("2"),
+            ),
+            (r#"[7,{"id":1},{"id":2,"selected":false}]"#, Some("1")),
+            (r#"{"id":1}"#, Some("1")),
+            ("[]", None),
+            ("null", None),
+            ("3", None),
+        ] {
+            let one: Selected<Item> = serde_json::from_str(json).unwrap();
+            assert_eq!(one.get().map(|item| item.id.or_empty()), id, "{json}");
+        }
+    }
+
+    #[test]
+    fn the_first_element_of_each_role_is_kept_in_order() {
+        let json = r#"[{"id":1},{"id":2,"selected":1},{"id":3},{"id":4,"selected":1}]"#;
+        let mut list: LenientVec<Item> = serde_json::from_str(json).unwrap();
+        list.retain_firsts(|item| item.selected.is_true());
+        let ids = list.as_slice().iter().map(|item| item.id.or_empty());
+        assert_eq!(ids.collect::<Vec<_>>(), ["1", "2"]);
     }
 }

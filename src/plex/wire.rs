@@ -9,7 +9,7 @@ use serde::Deserialize;
 
 use super::{
     id::Id,
-    lenient::{Flag, LenientVec, MaybeObject, Number, Text},
+    lenient::{Flag, LenientVec, MaybeObject, Number, Selectable, Selected, Text},
 };
 
 /// Every response is an object with this one key. Without it, something else than Plex has responded.
@@ -50,9 +50,9 @@ pub struct Server {
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
 pub struct Providers {
-    /// The local library, live TV, online services.
+    /// Of the local library, live TV and online services: the local library.
     #[serde(rename = "MediaProvider")]
-    pub providers: LenientVec<Provider>,
+    pub own: Selected<Provider>,
     /// Present only while the server starts.
     #[serde(rename = "startState")]
     pub start_state: Text,
@@ -64,20 +64,22 @@ impl Providers {
     #[must_use]
     pub fn libraries(&self) -> Option<Vec<(Id, &Directory)>> {
         const KINDS: [&str; 5] = ["movie", "show", "artist", "photo", "homevideo"];
-        let own = self
-            .providers
-            .as_slice()
-            .iter()
-            .filter(|provider| provider.identifier.is("com.plexapp.plugins.library"));
-        let libraries: Vec<_> = own
-            .flat_map(|provider| provider.features.as_slice())
-            .filter(|feature| feature.kind.is("content"))
-            .flat_map(|feature| feature.directories.as_slice())
+        let libraries: Vec<_> = self
+            .content()
+            .into_iter()
+            .flat_map(|content| content.directories.as_slice())
             .filter(|directory| KINDS.iter().any(|kind| directory.kind.is(kind)))
             .filter_map(|directory| Some((Id::parse(directory.id.get()?)?, directory)))
             .collect();
         let starting = self.start_state.get().is_some();
         (!starting || !libraries.is_empty()).then_some(libraries)
+    }
+
+    /// What Plex's own provider lists.
+    #[must_use]
+    pub fn content(&self) -> Option<&Feature> {
+        let own = self.own.get().filter(|provider| provider.is_selected())?;
+        own.content.get().filter(|feature| feature.is_selected())
     }
 }
 
@@ -87,9 +89,15 @@ impl Providers {
 pub struct Provider {
     /// `com.plexapp.plugins.library` is the local library.
     pub identifier: Text,
-    /// What it offers.
+    /// Of what it offers: its content.
     #[serde(rename = "Feature")]
-    pub features: LenientVec<Feature>,
+    pub content: Selected<Feature>,
+}
+
+impl Selectable for Provider {
+    fn is_selected(&self) -> bool {
+        self.identifier.is("com.plexapp.plugins.library")
+    }
 }
 
 /// One feature of a provider.
@@ -102,6 +110,12 @@ pub struct Feature {
     /// Libraries, and other entries such as Home and Playlists.
     #[serde(rename = "Directory")]
     pub directories: LenientVec<Directory, 4_000>,
+}
+
+impl Selectable for Feature {
+    fn is_selected(&self) -> bool {
+        self.kind.is("content")
+    }
 }
 
 /// One entry of the `content` feature.
@@ -195,17 +209,9 @@ pub struct Session {
     /// What the transcoder does for them; its presence alone does not mean transcoding.
     #[serde(rename = "TranscodeSession")]
     pub transcode: MaybeObject<TranscodeSession>,
-    /// The versions of the item; one of them is selected.
+    /// Of the versions of the item: the one that plays.
     #[serde(rename = "Media")]
-    pub media: LenientVec<Media>,
-}
-
-impl Session {
-    /// The version that plays: the selected one, else the first.
-    #[must_use]
-    pub fn selected_media(&self) -> Option<&Media> {
-        selected(self.media.as_slice(), |media| media.selected)
-    }
+    pub media: Selected<Media>,
 }
 
 /// `User` of a session.
@@ -272,16 +278,20 @@ pub struct Media {
     pub audio_channels: Number,
     /// Whether this version plays.
     pub selected: Flag,
-    /// Its files.
+    /// Of its files: the one that plays.
     #[serde(rename = "Part")]
-    pub parts: LenientVec<Part>,
+    pub part: Selected<Part>,
 }
 
-impl Media {
-    /// The file that plays: the selected one, else the first.
-    #[must_use]
-    pub fn selected_part(&self) -> Option<&Part> {
-        selected(self.parts.as_slice(), |part| part.selected)
+impl Selectable for Media {
+    fn is_selected(&self) -> bool {
+        self.selected.is_true()
+    }
+
+    fn trim(&mut self) {
+        if let Some(part) = self.part.get_mut() {
+            part.streams.retain_firsts(Stream::role);
+        }
     }
 }
 
@@ -296,6 +306,12 @@ pub struct Part {
     /// Video, audio and subtitles.
     #[serde(rename = "Stream")]
     pub streams: LenientVec<Stream>,
+}
+
+impl Selectable for Part {
+    fn is_selected(&self) -> bool {
+        self.selected.is_true()
+    }
 }
 
 /// `streamType` of video.
@@ -336,12 +352,20 @@ impl Stream {
     pub fn is(&self, kind: u64) -> bool {
         self.stream_type.whole() == Some(kind)
     }
-}
 
-fn selected<T>(all: &[T], flag: impl Fn(&T) -> Flag) -> Option<&T> {
-    all.iter()
-        .find(|one| flag(one).is_true())
-        .or_else(|| all.first())
+    /// Whether the transcoder has decided about it.
+    #[must_use]
+    pub fn is_decided(&self) -> bool {
+        self.decision.get().is_some() && !self.decision.is("ignore")
+    }
+
+    /// What of a session's streams may matter: of each kind the first, the first that plays, and the
+    /// first of either that is decided about. The first of every role is enough.
+    fn role(&self) -> (Option<u64>, bool, bool) {
+        let kind = self.stream_type.whole();
+        let kind = kind.filter(|kind| [VIDEO, AUDIO, SUBTITLE].contains(kind));
+        (kind, self.selected.is_true(), self.is_decided())
+    }
 }
 
 /// A transcode, in a session, in a notification or in `/transcode/sessions`.
@@ -444,7 +468,7 @@ pub struct Metadata {
     pub library_section_id: Text,
     /// One item for one id.
     #[serde(rename = "Metadata")]
-    pub items: LenientVec<Item>,
+    pub items: LenientVec<Item, 1>,
 }
 
 /// One library item.
@@ -456,7 +480,7 @@ pub struct Item {
     pub library_section_id: Text,
     /// Its versions, as they are on disk.
     #[serde(rename = "Media")]
-    pub media: LenientVec<Media>,
+    pub media: LenientVec<Media, 32>,
 }
 
 /// `/statistics/resources?timespan=6`.

@@ -48,7 +48,7 @@ pub fn stream_type<'a>(
 pub fn bitrate(media: &Media) -> Option<f64> {
     let own = plausible_kbps(media.bitrate).filter(|bitrate| *bitrate > 0.0);
     own.or_else(|| {
-        let streams = media.selected_part()?.streams.as_slice();
+        let streams = media.part.get()?.streams.as_slice();
         let bitrates = [VIDEO, AUDIO, SUBTITLE].into_iter().filter_map(|kind| {
             let of_kind = || streams.iter().filter(|stream| stream.is(kind));
             let selected = of_kind().find(|stream| stream.selected.is_true());
@@ -65,11 +65,11 @@ pub fn bitrate(media: &Media) -> Option<f64> {
 #[must_use]
 pub fn stream_decisions(part: &Part) -> Option<TranscodeSession> {
     let decision = |kind| {
-        let mut streams = part.streams.as_slice().iter().filter(|stream| {
-            stream.is(kind)
-                && stream.decision.get().is_some()
-                && !is(stream.decision.get(), "ignore")
-        });
+        let mut streams = part
+            .streams
+            .as_slice()
+            .iter()
+            .filter(|stream| stream.is(kind) && stream.is_decided());
         let first = streams.clone().next();
         let selected = streams.find(|stream| stream.selected.is_true());
         selected.or(first).map(|stream| stream.decision.clone())

@@ -54,7 +54,8 @@ impl LabelValues {
             child_title: shown(hide.title, child_title),
             grandchild_title: shown(hide.title, grandchild_title),
             stream_resolution: session
-                .selected_media()
+                .media
+                .get()
                 .map(|media| normalize_resolution(media.video_resolution.or_empty()).into())
                 .unwrap_or_default(),
             device: shown(hide.device, device),

@@ -100,12 +100,8 @@ impl Libraries {
         let Some(listed) = providers.libraries() else {
             return false;
         };
-        for provider in providers.providers.as_slice() {
-            let features = provider.features.as_slice().iter();
-            self.dropped += features
-                .map(|feature| feature.directories.dropped())
-                .sum::<u64>();
-        }
+        let content = providers.content();
+        self.dropped += content.map_or(0, |content| content.directories.dropped());
         let mut changed = false;
         let mut before = std::mem::take(&mut self.by_id);
         for (id, directory) in listed {

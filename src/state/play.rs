@@ -11,15 +11,15 @@ use super::{
     libraries::Libraries,
     phase::{Observed, Phase},
     play_clock::{Credit, PlayClock},
-    sanitize::{normalize_resolution, normalize_token, plausible_kbps},
+    sanitize::{normalize_token, plausible_kbps},
     series::SeriesId,
-    source::{self, Output, SelectedStreams, Source},
+    source::{self, Output, SelectedStreams, Source, Versions},
 };
 use crate::{
     config::HiddenLabels,
     plex::{
         id::Id,
-        wire::{Metadata, Session, TranscodeSession},
+        wire::{Session, TranscodeSession},
     },
 };
 
@@ -330,7 +330,7 @@ impl Play {
             self.rating_key = Some(item);
             self.title = Title::Wanted;
         }
-        let media = session.selected_media();
+        let media = session.media.get();
         self.bitrate = media.and_then(classify::bitrate);
         if self.first_bitrate == 0
             && let Some(bitrate) = self.bitrate.filter(|bitrate| *bitrate >= 1.0)
@@ -367,7 +367,7 @@ impl Play {
             self.selected_streams = selected_streams;
             self.encoded = None;
         }
-        let part = media.and_then(|media| media.selected_part());
+        let part = media.and_then(|media| media.part.get());
         self.part_decision = part.map_or("", |part| part.decision.or_empty()).into();
         let transcode = session.transcode.get();
         if !classify::same_transcode_labels(self.transcode.as_deref(), transcode) {
@@ -482,19 +482,13 @@ impl Play {
     }
 
     /// Takes the library item's metadata.
-    pub fn apply_metadata(&mut self, metadata: &Metadata) {
+    pub fn apply_metadata(&mut self, versions: &Versions) {
         self.title = Title::Done;
-        let Some(item) = metadata.items.as_slice().first() else {
-            return;
-        };
-        let versions = item.media.as_slice();
-        let version = versions
-            .iter()
-            .find(|media| !self.media_id.is_empty() && media.id.or_empty() == &*self.media_id)
-            .or_else(|| versions.first());
-        if let Some(version) = version {
-            self.source = Some(Box::new(Source::of(version, &self.selected_streams)));
-            self.file_resolution = normalize_resolution(version.video_resolution.or_empty()).into();
+        if let Some((resolution, source)) = versions.get(&self.media_id) {
+            let mut source = Box::new(source.clone());
+            source.select(&self.selected_streams);
+            self.source = Some(source);
+            self.file_resolution = resolution.into();
         }
         self.labels_changed();
     }

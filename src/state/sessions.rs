@@ -25,6 +25,7 @@ use super::{
     play::{EndReason, Play, PlayLibrary, Title},
     play_clock::Credit,
     series::SeriesTable,
+    source::Versions,
     titles::Titles,
 };
 use crate::{
@@ -315,8 +316,9 @@ impl Sessions {
     /// Applies the metadata of a title.
     pub fn apply_metadata(&mut self, id: Id, metadata: &Metadata, now: Instant) {
         self.titles.completed(id, false, now);
+        let versions = Versions::of(metadata);
         for play in self.waiting_for_title(id) {
-            play.apply_metadata(metadata);
+            play.apply_metadata(&versions);
         }
     }
 
@@ -577,6 +579,10 @@ impl Counters<'_> {
 }
 
 pub(super) fn log_play(effects: &mut Effects, what: &str, play: &Play) {
+    if log::max_level() < Level::Debug {
+        // The lines of a crowd would take megabytes, for nobody.
+        return;
+    }
     let LabelValues {
         title,
         child_title,

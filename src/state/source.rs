@@ -1,13 +1,15 @@
 //! The file behind a session, out of the library item's metadata, and what its difference from the
 //! output says about why it is transcoded.
 
+use std::sync::Arc;
+
 use super::{
     classify,
     sanitize::{normalize_resolution, normalize_token, plausible_kbps},
 };
 use crate::plex::{
     lenient::{Number, Text},
-    wire::{AUDIO, Media, SUBTITLE, Session, Stream, TranscodeSession, VIDEO},
+    wire::{AUDIO, Media, Metadata, SUBTITLE, Session, Stream, TranscodeSession, VIDEO},
 };
 
 const UNKNOWN: &str = "unknown";
@@ -28,7 +30,7 @@ impl SelectedStreams {
     /// Those of a listed session.
     #[must_use]
     pub fn of(session: &Session) -> Self {
-        let part = session.selected_media().and_then(Media::selected_part);
+        let part = session.media.get().and_then(|media| media.part.get());
         let streams = part.map_or(&[][..], |part| part.streams.as_slice());
         let id = |kind| {
             let mut selected = streams
@@ -71,9 +73,39 @@ pub struct Source {
     pub subtitle_codec: Box<str>,
     bitrate: Option<f64>,
     channels: Option<f64>,
-    tracks: Box<[Track]>,
+    /// Shared by all plays of the version.
+    tracks: Arc<[Track]>,
     /// Whether the file's streams are known, so that a missing one is known to be missing.
     analysed: bool,
+}
+
+/// The versions of a library item: the number, the file's resolution, and what it is.
+#[derive(Debug)]
+pub struct Versions(Vec<(Box<str>, Box<str>, Source)>);
+
+impl Versions {
+    /// Those in the metadata of an item.
+    #[must_use]
+    pub fn of(metadata: &Metadata) -> Self {
+        let item = metadata.items.as_slice().first();
+        let versions = item.map_or(&[][..], |item| item.media.as_slice());
+        let version = |media: &Media| {
+            let resolution = normalize_resolution(media.video_resolution.or_empty());
+            let source = Source::of(media, &SelectedStreams::default());
+            (media.id.or_empty().into(), resolution.into(), source)
+        };
+        Self(versions.iter().map(version).collect())
+    }
+
+    /// The version with this number, or else the first: the file's resolution, and what it is.
+    #[must_use]
+    pub fn get(&self, id: &str) -> Option<(&str, &Source)> {
+        let mut versions = self.0.iter();
+        let version = versions
+            .find(|(own, ..)| !id.is_empty() && **own == *id)
+            .or_else(|| self.0.first());
+        version.map(|(_, resolution, source)| (&**resolution, source))
+    }
 }
 
 impl Default for Source {
@@ -89,7 +121,7 @@ impl Default for Source {
             subtitle_codec: UNKNOWN.into(),
             bitrate: None,
             channels: None,
-            tracks: Box::default(),
+            tracks: Arc::default(),
             analysed: false,
         }
     }
@@ -100,7 +132,8 @@ impl Source {
     #[must_use]
     pub fn of(media: &Media, selected: &SelectedStreams) -> Self {
         let streams = media
-            .selected_part()
+            .part
+            .get()
             .map_or(&[][..], |part| part.streams.as_slice());
         let video = streams.iter().find(|stream| stream.is(VIDEO));
         let known = |codec: Option<&str>| codec.map(|codec| Box::from(&*normalize_token(codec)));

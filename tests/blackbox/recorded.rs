@@ -71,8 +71,8 @@ fn check(name: &str, answer: &PlexResponse) {
             assert_eq!(server.transcoder_active_video_sessions.whole(), Some(0));
         }
         ("media-providers__plex-openapi__with-epg.json", PlexResponse::Providers(providers)) => {
-            let provider = &providers.providers.as_slice()[0];
-            let ids: Vec<_> = provider.features.as_slice()[0]
+            let content = providers.content().unwrap();
+            let ids: Vec<_> = content
                 .directories
                 .as_slice()
                 .iter()
@@ -86,10 +86,7 @@ fn check(name: &str, answer: &PlexResponse) {
         ) => {
             let session = &list.sessions.as_slice()[0];
             assert_eq!(session.session_key.get(), Some("203"));
-            assert_eq!(
-                session.selected_media().unwrap().bitrate.whole(),
-                Some(1_014)
-            );
+            assert_eq!(session.media.get().unwrap().bitrate.whole(), Some(1_014));
             assert_eq!(
                 session.session.get().unwrap().bandwidth.whole(),
                 Some(1_050)
@@ -99,11 +96,8 @@ fn check(name: &str, answer: &PlexResponse) {
             "transcode-decision__plex-api.rs__video-dash-transcode-burn.json",
             PlexResponse::Sessions(list),
         ) => {
-            let media = list.sessions.as_slice()[0].selected_media().unwrap();
-            assert_eq!(
-                media.selected_part().unwrap().decision.get(),
-                Some("transcode")
-            );
+            let media = list.sessions.as_slice()[0].media.get().unwrap();
+            assert_eq!(media.part.get().unwrap().decision.get(), Some("transcode"));
         }
         (
             "library-metadata__plex-api-spec__movie-4k-2025.json",
