@@ -5,7 +5,7 @@ use std::{fs, net::TcpListener, path::PathBuf, time::Duration};
 use crate::support::{
     exporter::{Setup, own_path},
     fake_plex::FakePlex,
-    tls::{Identity, expired, self_signed, signed_by_ca},
+    tls::{Identity, expired, self_signed, signed_by_ca, signed_by_no_ca},
 };
 
 fn trust(identity: &Identity) -> PathBuf {
@@ -64,6 +64,17 @@ fn a_ca_a_self_signed_certificate_a_name_or_no_verification_all_work() {
         exporter.wait_for_log("ANY certificate is accepted");
         exporter.until_value("plex_websocket_connected", &[], 1.0);
     }
+}
+
+#[test]
+fn a_certificate_that_is_no_ca_vouches_for_itself_and_for_no_other() {
+    let own = self_signed("localhost", false);
+    let plex = FakePlex::start(Some(own.config.clone()));
+    works(Setup::new(&by_name(&plex)).env("PLEX_CA_FILE", trust(&own)));
+    let other = signed_by_no_ca("localhost");
+    let plex = FakePlex::start(Some(other.config.clone()));
+    let setup = Setup::new(&by_name(&plex)).env("PLEX_CA_FILE", trust(&other));
+    fails(setup, "PLEX_CA_FILE", "tls");
 }
 
 #[test]

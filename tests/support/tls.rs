@@ -37,9 +37,11 @@ fn params(name: &str) -> CertificateParams {
 pub fn self_signed(name: &str, ca: bool) -> Identity {
     let key = KeyPair::generate().unwrap();
     let mut params = params(name);
-    if ca {
-        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-    }
+    params.is_ca = if ca {
+        IsCa::Ca(BasicConstraints::Unconstrained)
+    } else {
+        IsCa::ExplicitNoCa
+    };
     let certificate = params.self_signed(&key).unwrap();
     Identity {
         config: server_config(vec![certificate.der().clone()], &key),
@@ -60,10 +62,21 @@ pub fn expired(name: &str) -> Identity {
     signed(params)
 }
 
+/// The same, signed by a certificate for `name` that says it is no CA.
+pub fn signed_by_no_ca(name: &str) -> Identity {
+    let mut issuer = params(name);
+    issuer.is_ca = IsCa::ExplicitNoCa;
+    signed_by(issuer, params(name))
+}
+
 fn signed(params: CertificateParams) -> Identity {
     let mut ca = CertificateParams::new(Vec::new()).unwrap();
     ca.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-    let ca = CertifiedIssuer::self_signed(ca, KeyPair::generate().unwrap()).unwrap();
+    signed_by(ca, params)
+}
+
+fn signed_by(issuer: CertificateParams, params: CertificateParams) -> Identity {
+    let ca = CertifiedIssuer::self_signed(issuer, KeyPair::generate().unwrap()).unwrap();
     let key = KeyPair::generate().unwrap();
     let certificate = params.signed_by(&key, &ca).unwrap();
     Identity {
