@@ -20,6 +20,11 @@ use crate::{
 
 /// With nothing due, the loop runs this often anyway: to feed the watchdog and to check the marker.
 const IDLE: Duration = Duration::from_secs(5);
+/// From this many series of plays on, a page has room for [`CROWD_PAGE`] from the start.
+const CROWD: usize = 1_000;
+/// What is not written to takes no memory, and from 32 MiB on the C library always maps a buffer of
+/// its own and returns it to the system at once. A smaller one it may keep, between other things.
+const CROWD_PAGE: usize = 33 * 1024 * 1024;
 
 /// Runs the loop until `stop` receives a reason, which it returns, or every other thread has ended.
 pub fn run<T>(
@@ -55,7 +60,8 @@ pub fn run<T>(
                         let now = Timestamp::read();
                         state.prepare_scrape(now);
                         state.dropped_log_lines = stderr::dropped();
-                        buffer.reserve(page_length);
+                        let crowd = state.sessions.series.count() >= CROWD;
+                        buffer.reserve(if crowd { CROWD_PAGE } else { page_length });
                         let page = render::render(&state, &process, now, buffer);
                         // A little more than last time, so that it rarely has to grow.
                         page_length = page.len() + page.len() / 16;

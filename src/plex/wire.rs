@@ -164,9 +164,9 @@ pub struct NewestItem {
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
 pub struct Sessions {
-    /// Absent when nobody plays.
+    /// Absent when nobody plays. Boxed: a vector of them would be one block of megabytes.
     #[serde(rename = "Metadata")]
-    pub sessions: LenientVec<Session, 10_000>,
+    pub sessions: LenientVec<Box<Session>, 10_000>,
 }
 
 /// One live session.
@@ -208,7 +208,7 @@ pub struct Session {
     pub session: MaybeObject<SessionInfo>,
     /// What the transcoder does for them; its presence alone does not mean transcoding.
     #[serde(rename = "TranscodeSession")]
-    pub transcode: MaybeObject<TranscodeSession>,
+    pub transcode: MaybeObject<Box<TranscodeSession>>,
     /// Of the versions of the item: the one that plays.
     #[serde(rename = "Media")]
     pub media: Selected<Media>,

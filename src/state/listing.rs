@@ -19,11 +19,12 @@ use crate::plex::{id::Id, lenient, wire::Session};
 
 /// At most this many plays are kept, live and ended.
 pub const MAX_SESSIONS: usize = 10_000;
-/// At most this many bytes of label text and [`TEXT_OVERHEAD`] are live: 5,000 sessions with 200 bytes
-/// each. A text is in memory about seven times, as value, as cached label set and in the page.
-const MAX_TEXT: usize = 1_500_000;
+/// The [`weight`] of all live sessions is at most this: 5,000 sessions with 200 bytes of label text each. A text is in memory about seven times, as value, as cached label set and in the page.
+const MAX_TEXT: usize = 1_750_000;
 /// What a session counts beside its text.
-const TEXT_OVERHEAD: usize = 100;
+const TEXT_OVERHEAD: usize = 140;
+/// What its transcode counts beside its text.
+const TRANSCODE_OVERHEAD: usize = 70;
 /// Plex may list a session for some seconds after its `stopped`; it is listed again after this …
 const STOPPED_RECHECK: Duration = Duration::from_secs(10);
 /// … for this long. If it is still listed then and moves on, the `stopped` was wrong.
@@ -31,10 +32,53 @@ const STOPPED_HOLD: Duration = Duration::from_secs(30);
 /// It moves on when its position is further than this, in milliseconds.
 const MOVES_ON: f64 = 5_000.0;
 
-/// The bytes of free text in the labels of `session`.
+/// What `session` counts: for its labels, for what else is kept of it, and for its transcode.
+fn weight(session: &Session) -> usize {
+    let transcode = session.transcode.get();
+    TEXT_OVERHEAD
+        + label_text(session)
+        + kept_text(session) / 4
+        + transcode.map_or(0, |_| TRANSCODE_OVERHEAD)
+}
+
+/// The bytes of text that are kept of `session` once or twice.
+fn kept_text(session: &Session) -> usize {
+    let transcode = session.transcode.get();
+    let texts = transcode.map(|transcode| {
+        [
+            &transcode.key,
+            &transcode.video_decision,
+            &transcode.audio_decision,
+            &transcode.subtitle_decision,
+            &transcode.source_video_codec,
+            &transcode.video_codec,
+            &transcode.source_audio_codec,
+            &transcode.audio_codec,
+            &transcode.container,
+            &transcode.protocol,
+            &transcode.transcode_hw_decoding,
+            &transcode.transcode_hw_encoding,
+        ]
+    });
+    let player = session.player.get();
+    let link = session.session.get();
+    texts
+        .into_iter()
+        .flatten()
+        .chain([&session.rating_key, &session.key])
+        .chain(player.map(|player| &player.machine_identifier))
+        .chain(link.map(|link| &link.id))
+        .map(|text| text.or_empty().len())
+        .sum()
+}
+
+/// The bytes of free text in the labels of `session`; the key is in all of them.
 fn label_text(session: &Session) -> usize {
     let player = session.player.get();
+    let key = session.session_key.or_empty();
     [
+        key,
+        key,
         session.title.or_empty(),
         session.parent_title.or_empty(),
         session.grandparent_title.or_empty(),
@@ -65,15 +109,15 @@ impl Sessions {
     /// Applies what `/status/sessions`, requested at `started`, lists.
     pub fn apply_listing(
         &mut self,
-        listed: &[Session],
+        listed: &[Box<Session>],
         started: Instant,
         now: Instant,
         effects: &mut Effects,
     ) {
-        let mut keys = BTreeMap::new();
+        let mut keys = BTreeMap::<&str, &Session>::new();
         let mut text = 0;
         for session in listed.iter().filter(|session| is_live(session)) {
-            text += TEXT_OVERHEAD + label_text(session);
+            text += weight(session);
             if keys.len() >= MAX_SESSIONS || text > MAX_TEXT {
                 self.dropped_sessions += 1;
             } else if let Some(key) = key_of(session, &keys) {

@@ -369,7 +369,7 @@ impl Play {
         }
         let part = media.and_then(|media| media.part.get());
         self.part_decision = part.map_or("", |part| part.decision.or_empty()).into();
-        let transcode = session.transcode.get();
+        let transcode = session.transcode.get().map(Box::as_ref);
         if !classify::same_transcode_labels(self.transcode.as_deref(), transcode) {
             self.labels_changed();
         }

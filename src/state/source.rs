@@ -38,7 +38,7 @@ impl SelectedStreams {
                 .filter(|stream| stream.is(kind) && stream.selected.is_true());
             Box::from(selected.next().map_or("", |stream| stream.id.or_empty()))
         };
-        let action = classify::subtitle_action(session.transcode.get());
+        let action = classify::subtitle_action(session.transcode.get().map(Box::as_ref));
         Self {
             audio: id(AUDIO),
             subtitle: id(SUBTITLE),
