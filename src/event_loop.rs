@@ -13,15 +13,16 @@ use crate::{
     poller::Poller,
     render,
     state::{State, actions::Actions},
-    state_handle::Query,
+    state_handle::{Page, Query},
     stderr,
     systemd::Systemd,
 };
 
 /// With nothing due, the loop runs this often anyway: to feed the watchdog and to check the marker.
 const IDLE: Duration = Duration::from_secs(5);
-/// From this many series of plays on, a page has room for [`CROWD_PAGE`] from the start.
-const CROWD: usize = 1_000;
+/// From this many series of plays on, a page is too large for its buffer to be kept for the next one, and
+/// has room for [`CROWD_PAGE`] from the start.
+const CROWD: usize = 1_200;
 /// What is not written to takes no memory, and from 32 MiB on the C library always maps a buffer of
 /// its own and returns it to the system at once. A smaller one it may keep, between other things.
 const CROWD_PAGE: usize = 33 * 1024 * 1024;
@@ -61,12 +62,17 @@ pub fn run<T>(
                         state.prepare_scrape(now);
                         state.dropped_log_lines = stderr::dropped();
                         let crowd = state.sessions.series.count() >= CROWD;
-                        buffer.reserve(if crowd { CROWD_PAGE } else { page_length });
-                        let page = render::render(&state, &process, now, buffer);
                         // A little more than last time, so that it rarely has to grow.
-                        page_length = page.len() + page.len() / 16;
+                        if crowd {
+                            buffer = String::with_capacity(CROWD_PAGE);
+                        } else if buffer.capacity() < page_length {
+                            buffer = String::with_capacity(page_length + page_length / 16);
+                        }
+                        let text = render::render(&state, &process, now, buffer);
+                        page_length = text.len();
+                        let rendered = now.monotonic;
                         // Whoever asked may have given up.
-                        let _ = reply.try_send(page);
+                        let _ = reply.try_send(Page { text, rendered });
                     }
                     Ok(Query::Ping(reply)) => drop(reply.try_send(plex_responded)),
                     Err(_) => return None,

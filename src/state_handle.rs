@@ -24,9 +24,17 @@ const MAX_QUERIES: usize = 8;
 #[derive(Debug)]
 pub(crate) enum Query {
     /// Render a scrape into this buffer.
-    Scrape(Process, String, SyncSender<String>),
+    Scrape(Process, String, SyncSender<Page>),
     /// Show that you respond, and say whether Plex has responded since the start.
     Ping(SyncSender<bool>),
+}
+
+/// A rendered scrape.
+#[derive(Debug)]
+pub(crate) struct Page {
+    pub text: String,
+    /// When: a page that was rendered later has no counter that is lower.
+    pub rendered: Instant,
 }
 
 /// The event loop did not respond in time, or has ended.
@@ -62,7 +70,7 @@ impl StateHandle {
     ///
     /// # Errors
     /// When the event loop does not respond in time.
-    pub fn scrape(&self, process: Process, buffer: String) -> Result<String, Unresponsive> {
+    pub fn scrape(&self, process: Process, buffer: String) -> Result<Page, Unresponsive> {
         self.query(|reply| Query::Scrape(process, buffer, reply))
     }
 
@@ -116,13 +124,19 @@ mod tests {
             scope.spawn(move || {
                 for query in queries.iter().take(2) {
                     match query {
-                        Query::Scrape(_, buffer, reply) => reply.send(buffer + "page").unwrap(),
+                        Query::Scrape(_, buffer, reply) => {
+                            let (text, rendered) = (buffer + "page", Instant::now());
+                            reply.send(Page { text, rendered }).unwrap();
+                        }
                         Query::Ping(reply) => reply.send(true).unwrap(),
                     }
                 }
             });
             assert_eq!(
-                handle.scrape(Process::default(), String::new()).unwrap(),
+                handle
+                    .scrape(Process::default(), String::new())
+                    .unwrap()
+                    .text,
                 "page"
             );
             assert!(handle.ping().unwrap());

@@ -21,8 +21,9 @@ const RESPONSE_TIMEOUT: Duration = Duration::from_secs(10);
 const LINGER: Duration = Duration::from_millis(500);
 /// … and at most this many bytes.
 const LINGER_BYTES: usize = 256 * 1024;
-/// A socket's timeout is set again only after this time: a deadline may be missed by as much.
-const TIMEOUT_SLACK: Duration = Duration::from_millis(100);
+/// A write is tried again after this time: Linux wakes a blocked one only when a third of the socket's
+/// buffer is free, which a slow client may take seconds for. A deadline may be missed by as much.
+const WRITE_AGAIN: Duration = Duration::from_millis(200);
 
 /// What came of reading a request.
 #[derive(Debug)]
@@ -74,7 +75,7 @@ pub fn read_head(mut stream: &TcpStream) -> io::Result<Incoming> {
 pub struct DeadlineWriter<'a> {
     stream: &'a TcpStream,
     deadline: Instant,
-    timeout_set: Option<Instant>,
+    timeout_set: bool,
     permit: Option<&'a Permit>,
 }
 
@@ -84,7 +85,7 @@ impl<'a> DeadlineWriter<'a> {
         Self {
             stream,
             deadline: Instant::now() + RESPONSE_TIMEOUT,
-            timeout_set: None,
+            timeout_set: false,
             permit,
         }
     }
@@ -92,19 +93,23 @@ impl<'a> DeadlineWriter<'a> {
 
 impl Write for DeadlineWriter<'_> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let left = time_left(self.deadline).ok_or(io::ErrorKind::TimedOut)?;
-        if self
-            .timeout_set
-            .is_none_or(|set| set.elapsed() > TIMEOUT_SLACK)
-        {
-            self.stream.set_write_timeout(Some(left))?;
-            self.timeout_set = Some(Instant::now());
+        if !self.timeout_set {
+            self.stream.set_write_timeout(Some(WRITE_AGAIN))?;
+            self.timeout_set = true;
         }
-        let written = self.stream.write(bytes)?;
-        if let Some(permit) = self.permit {
-            permit.progressed();
+        loop {
+            let left = time_left(self.deadline).ok_or(io::ErrorKind::TimedOut)?;
+            let written = match self.stream.write(bytes) {
+                Err(error) if is_timeout(&error) => 0,
+                written => written?,
+            };
+            if let Some(permit) = self.permit {
+                permit.progressed(written, left);
+            }
+            if written > 0 || bytes.is_empty() {
+                return Ok(written);
+            }
         }
-        Ok(written)
     }
 
     fn flush(&mut self) -> io::Result<()> {

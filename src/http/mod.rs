@@ -12,7 +12,7 @@
 //!    ([`scrapes`]).
 //! 4. tiny_http writes the response, head and body, straight to the client, which has 10 s to take it.
 //! 5. Scrapes on their way to clients have a memory budget ([`response_budget`]): when a new one does
-//!    not fit, the client that stalled longest is cut off.
+//!    not fit, clients too slow for their deadline are cut off, or the newest one is shared.
 
 mod backend;
 mod client;

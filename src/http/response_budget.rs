@@ -1,8 +1,11 @@
 //! The memory of scrapes on their way to clients.
 //!
-//! A scrape of a large server takes some megabytes, and a client that requests one and never reads
-//! it holds them until its deadline. So all bodies on their way may take [`BUDGET`] together; when a
-//! new one does not fit, the client that has stalled longest is cut off.
+//! A page of 5,000 sessions takes 9 MB, and a client may take 10 s to read it. So all pages on their
+//! way may take [`BUDGET`] together; a larger one goes alone. When a new one does not fit, the clients
+//! that will miss their deadline at the rate of their last half second are cut off, if that gives back
+//! a page. When no page can be given back, the next client shares the newest one on its way, up to
+//! [`MAX_AGE`] old: nobody was served a newer one, so no counter falls. Only when that is older does a
+//! client wait for room.
 
 use std::{
     net::{Shutdown, TcpStream},
@@ -17,29 +20,38 @@ pub struct ScrapeBody {
     pub bytes: Vec<u8>,
     /// Whether it is compressed.
     pub gzip: bool,
+    /// When the event loop rendered it.
+    pub rendered: Instant,
 }
 
-/// Bytes that all bodies on their way may take. A larger one is on its way alone.
-const BUDGET: usize = 5 * 1024 * 1024;
-/// The largest buffer that is kept for the next scrape: mapping fresh memory for a page costs as much as
-/// writing it, but a page of a large server is better given back.
-const MAX_SPARE: usize = 256 * 1024;
-/// A client that took nothing for this long has stalled.
-const STALLED: Duration = Duration::from_millis(80);
-/// A client that keeps taking a little may be cut off after this time.
-const UNDISTURBED: Duration = Duration::from_secs(1);
+/// Bytes that all bodies on their way may take.
+const BUDGET: usize = 6 * 1024 * 1024;
+/// Bytes that others may take while one is on its way that is nearly as large as the budget, or larger:
+/// some compressed pages of 5,000 sessions.
+const BESIDE_LARGE: usize = 2 * 1024 * 1024;
+/// The oldest page that another client may share: by then, whoever got it first has read it or is cut
+/// off.
+const MAX_AGE: Duration = Duration::from_secs(10);
+/// How long a client's rate is measured.
+const WINDOW: Duration = Duration::from_millis(500);
+/// The largest buffer that is kept for the next scrape, a page of 1,000 sessions: to map fresh memory for
+/// a page costs as much as to write it, but a page of a larger server is better given back.
+const MAX_SPARE: usize = 2 * 1024 * 1024;
 
 /// The bodies on their way.
 #[derive(Debug, Default)]
 pub struct ResponseBudget {
     entries: Mutex<Entries>,
-    released: Condvar,
+    /// Notified when there may be room, or when a client may be cut off.
+    changed: Condvar,
 }
 
 #[derive(Debug, Default)]
 struct Entries {
     next_id: u64,
     entries: Vec<Entry>,
+    /// When the newest page that anybody was served was rendered.
+    newest: Option<Instant>,
     /// The buffer of a body that was sent.
     spare: Vec<u8>,
 }
@@ -49,27 +61,70 @@ struct Entry {
     id: u64,
     body: Arc<ScrapeBody>,
     stream: Arc<TcpStream>,
-    begun: Instant,
-    progressed: Instant,
+    /// Bytes that the client took.
+    sent: usize,
+    /// When its rate was last measured, and how much it had taken.
+    window: (Instant, usize),
+    /// Whether it will miss its deadline at its present rate.
+    late: bool,
     cut_off: bool,
 }
 
-impl Entry {
-    /// When the client may be cut off.
-    fn disposable_at(&self) -> Instant {
-        (self.progressed + STALLED).min(self.begun + UNDISTURBED)
-    }
+/// Whether there is memory for another body.
+#[derive(Debug)]
+pub enum Room {
+    /// There is.
+    Free,
+    /// There is none; the client shares this body.
+    Share(Arc<ScrapeBody>),
 }
 
 impl Entries {
-    /// Bytes of all bodies; one that several clients share counts once.
-    fn bytes(&self) -> usize {
+    fn fits(&self, bytes: usize) -> bool {
+        // A body that several clients share counts once.
         let distinct = self.entries.iter().enumerate().filter(|(index, entry)| {
             !self.entries[..*index]
                 .iter()
                 .any(|before| Arc::ptr_eq(&before.body, &entry.body))
         });
-        distinct.map(|(_, entry)| entry.body.bytes.len()).sum()
+        let taken: usize = distinct.map(|(_, entry)| entry.body.bytes.len()).sum();
+        taken <= BUDGET.saturating_sub(bytes).max(BESIDE_LARGE)
+    }
+
+    /// Cuts off the clients of a body that all of its clients are late with.
+    fn cut_off_late_clients(&mut self) {
+        let only_late = |body| {
+            let mut clients = self.entries.iter().filter(|e| Arc::ptr_eq(&e.body, body));
+            clients.all(|entry| entry.late)
+        };
+        let Some(body) = self
+            .entries
+            .iter()
+            .map(|entry| &entry.body)
+            .find(|body| only_late(body))
+        else {
+            return;
+        };
+        let body = Arc::clone(body);
+        for entry in &mut self.entries {
+            if Arc::ptr_eq(&entry.body, &body) {
+                entry.cut_off = true;
+                // Its thread wakes from the write and drops the permit. An error means that the client
+                // has gone, and the thread is awake.
+                let _ = entry.stream.shutdown(Shutdown::Both);
+            }
+        }
+    }
+
+    /// The newest body that anybody was served, if it is still on its way and young enough.
+    fn newest(&self, gzip: bool) -> Option<Arc<ScrapeBody>> {
+        let newest = self
+            .newest
+            .filter(|rendered| rendered.elapsed() < MAX_AGE)?;
+        let mut bodies = self.entries.iter().map(|entry| &entry.body);
+        bodies
+            .find(|body| body.rendered == newest && (gzip || !body.gzip))
+            .cloned()
     }
 }
 
@@ -87,29 +142,26 @@ impl ResponseBudget {
         self.entries.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Waits until a body of `bytes` fits; about a second at most.
-    pub fn make_room(&self, bytes: usize) {
+    /// Waits until a body of `bytes` fits, unless there is one to share with a client that accepts
+    /// gzip or not.
+    pub fn make_room(&self, bytes: usize, gzip: bool) -> Room {
         let mut entries = self.entries();
-        while !entries.entries.is_empty() && entries.bytes() + bytes > BUDGET {
-            let now = Instant::now();
-            let live = entries.entries.iter_mut().filter(|entry| !entry.cut_off);
-            let wait = match live.min_by_key(|entry| entry.disposable_at()) {
-                Some(entry) if entry.disposable_at() > now => entry.disposable_at() - now,
-                Some(entry) => {
-                    entry.cut_off = true;
-                    // Its thread wakes from the write and releases the permit. An error means that
-                    // the client has gone, and the thread is awake.
-                    let _ = entry.stream.shutdown(Shutdown::Both);
-                    continue;
-                }
-                None => UNDISTURBED,
-            };
+        while !entries.fits(bytes) {
+            if !entries.entries.iter().any(|entry| entry.cut_off) {
+                entries.cut_off_late_clients();
+            }
+            if !entries.entries.iter().any(|entry| entry.cut_off)
+                && let Some(body) = entries.newest(gzip)
+            {
+                return Room::Share(body);
+            }
             entries = self
-                .released
-                .wait_timeout(entries, wait)
+                .changed
+                .wait_timeout(entries, WINDOW)
                 .unwrap_or_else(PoisonError::into_inner)
                 .0;
         }
+        Room::Free
     }
 
     /// An empty buffer for the next body.
@@ -117,9 +169,10 @@ impl ResponseBudget {
         std::mem::take(&mut self.entries().spare)
     }
 
-    /// Keeps the buffer of a body that is no longer needed, unless it is large.
+    /// Keeps the buffer of a body that is no longer needed, unless it is large, or much larger than
+    /// the body.
     pub fn recycle(&self, mut bytes: Vec<u8>) {
-        if bytes.capacity() <= MAX_SPARE {
+        if bytes.capacity() <= MAX_SPARE && bytes.capacity() / 2 <= bytes.len() {
             bytes.clear();
             self.entries().spare = bytes;
         }
@@ -128,14 +181,16 @@ impl ResponseBudget {
     /// Records that `body` is on its way to the client at `stream`.
     pub fn admit(self: &Arc<Self>, body: Arc<ScrapeBody>, stream: Arc<TcpStream>) -> Permit {
         let mut entries = self.entries();
-        let (id, now) = (entries.next_id, Instant::now());
+        let id = entries.next_id;
         entries.next_id += 1;
+        entries.newest = entries.newest.max(Some(body.rendered));
         entries.entries.push(Entry {
             id,
             body: Arc::clone(&body),
             stream,
-            begun: now,
-            progressed: now,
+            sent: 0,
+            window: (Instant::now(), 0),
+            late: false,
             cut_off: false,
         });
         Permit {
@@ -152,11 +207,24 @@ impl Permit {
         &self.body
     }
 
-    /// The client took some of it.
-    pub fn progressed(&self) {
+    /// The client took so many bytes, perhaps none, and has this time left for the rest.
+    pub fn progressed(&self, bytes: usize, left: Duration) {
         let mut entries = self.budget.entries();
-        if let Some(entry) = entries.entries.iter_mut().find(|entry| entry.id == self.id) {
-            entry.progressed = Instant::now();
+        let Some(entry) = entries.entries.iter_mut().find(|entry| entry.id == self.id) else {
+            return;
+        };
+        entry.sent += bytes;
+        let (since, before) = entry.window;
+        let window = since.elapsed();
+        if window < WINDOW {
+            return;
+        }
+        entry.window = (Instant::now(), entry.sent);
+        let rest = self.body.bytes.len().saturating_sub(entry.sent);
+        let rate_by_left = (entry.sent - before) as u128 * left.as_millis();
+        entry.late = rate_by_left < rest as u128 * window.as_millis();
+        if entry.late {
+            self.budget.changed.notify_all();
         }
     }
 }
@@ -166,7 +234,7 @@ impl Drop for Permit {
         let mut entries = self.budget.entries();
         entries.entries.retain(|entry| entry.id != self.id);
         drop(entries);
-        self.budget.released.notify_all();
+        self.budget.changed.notify_all();
         // The last one that held the body leaves its buffer to the next.
         if let Some(body) = Arc::get_mut(&mut self.body)
             && !body.gzip
@@ -182,6 +250,8 @@ mod tests {
 
     use super::*;
 
+    const LEFT: Duration = Duration::from_secs(9);
+
     fn socket() -> (TcpStream, Arc<TcpStream>) {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
@@ -192,63 +262,121 @@ mod tests {
         Arc::new(ScrapeBody {
             bytes: vec![0; length],
             gzip: false,
+            rendered: Instant::now(),
         })
     }
 
-    /// A client that takes nothing, or a little all the time, until it is cut off.
-    fn serve(budget: &Arc<ResponseBudget>, stream: &Arc<TcpStream>, length: usize, moves: bool) {
-        let permit = budget.admit(body(length), Arc::clone(stream));
-        stream
-            .set_read_timeout(Some(Duration::from_millis(10)))
-            .unwrap();
-        while let Err(error) = (&**stream).read(&mut [0]) {
-            assert!(crate::net::is_timeout(&error), "{error:?}");
-            if moves {
-                permit.progressed();
+    impl Permit {
+        /// The client took so many bytes within a window.
+        fn takes(&self, bytes: usize) {
+            for entry in &mut self.budget.entries().entries {
+                if entry.id == self.id {
+                    entry.window.0 = Instant::now().checked_sub(WINDOW).unwrap();
+                }
             }
+            self.progressed(bytes, LEFT);
         }
     }
 
-    fn begun(budget: &ResponseBudget, count: usize) {
-        while budget.entries().entries.len() < count {
-            std::thread::yield_now();
+    fn shares(budget: &ResponseBudget, bytes: usize) -> Option<Arc<ScrapeBody>> {
+        match budget.make_room(bytes, false) {
+            Room::Free => None,
+            Room::Share(body) => Some(body),
         }
     }
 
     #[test]
-    fn the_client_that_stalled_longest_makes_room() {
+    fn clients_that_will_miss_their_deadline_make_room_and_others_share_their_page() {
         let budget = Arc::new(ResponseBudget::default());
-        let (mut stalled, first) = socket();
-        let (mut moving, second) = socket();
+        let (mut slow, first) = socket();
+        let (mut fast, second) = socket();
+        let old = budget.admit(body(BUDGET / 2), first);
+        let new = budget.admit(body(BUDGET / 2), second);
+        let shared = shares(&budget, BUDGET / 2).unwrap();
+        assert!(Arc::ptr_eq(&shared, &new.body), "the newest");
+        // In nine seconds, eighteen times as much will be more than the rest, or just less.
+        new.takes(BUDGET / 2 / 18);
+        old.takes(BUDGET / 2 / 18);
+        assert!(shares(&budget, BUDGET / 2).is_some());
+        old.takes(BUDGET / 2 / 21);
         std::thread::scope(|scope| {
-            scope.spawn(|| serve(&budget, &first, BUDGET / 2, false));
-            begun(&budget, 1);
-            scope.spawn(|| serve(&budget, &second, BUDGET / 2 - 1, true));
-            begun(&budget, 2);
-            let waiting = Instant::now();
-            budget.make_room(BUDGET / 2);
-            assert!(waiting.elapsed() < Duration::from_millis(500));
-            assert_eq!(stalled.read(&mut [0]).unwrap(), 0, "it was cut off");
-            assert_eq!(budget.entries().entries.len(), 1);
-            // Nobody keeps the memory for more than a second.
-            budget.make_room(BUDGET);
-            assert!(waiting.elapsed() < Duration::from_secs(3));
-            assert_eq!(moving.read(&mut [0]).unwrap(), 0, "it was cut off");
+            scope.spawn(|| {
+                assert_eq!(slow.read(&mut [0]).unwrap(), 0, "it was cut off");
+                drop(old);
+            });
+            assert!(shares(&budget, BUDGET / 2).is_none());
         });
-        assert!(budget.entries().entries.is_empty());
+        fast.set_nonblocking(true).unwrap();
+        assert!(fast.read(&mut [0]).is_err(), "it was not cut off");
     }
 
     #[test]
-    fn a_shared_body_counts_once_and_one_larger_than_the_budget_goes_alone() {
+    fn a_late_client_whose_page_others_read_in_time_is_left_alone() {
         let budget = Arc::new(ResponseBudget::default());
-        budget.make_room(2 * BUDGET);
+        let (mut client, stream) = socket();
+        let page = body(BUDGET);
+        let late = budget.admit(Arc::clone(&page), Arc::clone(&stream));
+        let _in_time = budget.admit(page, socket().1);
+        late.takes(0);
+        assert!(shares(&budget, BUDGET).is_some());
+        client.set_nonblocking(true).unwrap();
+        assert!(client.read(&mut [0]).is_err(), "it was not cut off");
+    }
+
+    #[test]
+    fn a_page_is_not_shared_when_a_newer_one_was_served_or_it_is_compressed_or_old() {
+        let budget = Arc::new(ResponseBudget::default());
+        let stream = socket().1;
+        let old = budget.admit(body(BUDGET), Arc::clone(&stream));
+        assert!(budget.entries().newest(false).is_some());
+        drop(budget.admit(body(1), Arc::clone(&stream)));
+        assert!(budget.entries().newest(true).is_none());
+        drop(old);
+        let compressed = ScrapeBody {
+            bytes: vec![0],
+            gzip: true,
+            rendered: Instant::now(),
+        };
+        let _compressed = budget.admit(Arc::new(compressed), stream);
+        assert!(budget.entries().newest(false).is_none());
+        assert!(budget.entries().newest(true).is_some());
+        let mut entries = budget.entries();
+        entries.newest = entries.newest.and_then(|at| at.checked_sub(MAX_AGE));
+        assert!(entries.newest(true).is_none());
+    }
+
+    #[test]
+    fn without_a_page_to_share_a_client_waits_for_room() {
+        let budget = Arc::new(ResponseBudget::default());
+        let permit = budget.admit(body(BUDGET), socket().1);
+        budget.entries().newest = None;
+        std::thread::scope(|scope| {
+            let waiting = scope.spawn(|| shares(&budget, BUDGET));
+            assert!(!waiting.is_finished());
+            drop(permit);
+            assert!(waiting.join().unwrap().is_none());
+        });
+    }
+
+    #[test]
+    fn a_body_larger_than_the_budget_goes_with_small_ones_only() {
+        let budget = Arc::new(ResponseBudget::default());
+        let _small = budget.admit(body(BESIDE_LARGE), socket().1);
+        assert!(shares(&budget, 2 * BUDGET).is_none());
+        let _more = budget.admit(body(1), socket().1);
+        assert!(shares(&budget, 2 * BUDGET).is_some());
+    }
+
+    #[test]
+    fn a_body_that_several_clients_share_counts_once() {
+        let budget = Arc::new(ResponseBudget::default());
         let (_client, stream) = socket();
         let body = body(BUDGET / 2);
         let _permits: Vec<_> = (0..9)
             .map(|_| budget.admit(Arc::clone(&body), Arc::clone(&stream)))
             .collect();
-        assert_eq!(budget.entries().bytes(), BUDGET / 2);
-        budget.make_room(BUDGET / 2);
+        assert!(shares(&budget, BUDGET / 2).is_none());
+        assert!(shares(&budget, BUDGET / 2 + 1).is_some());
     }
 
     #[test]
@@ -265,5 +393,9 @@ mod tests {
         assert!(buffer.capacity() >= 1_000 && buffer.is_empty());
         drop(budget.admit(body(MAX_SPARE + 1), stream));
         assert_eq!(budget.buffer().capacity(), 0);
+        let mut small = Vec::with_capacity(1_000);
+        small.resize(100, 0);
+        budget.recycle(small);
+        assert_eq!(budget.buffer().capacity(), 0, "the sessions have gone");
     }
 }

@@ -1,7 +1,8 @@
 //! Scrapes: clients that want one at the same time share it.
 //!
 //! A scrape that began after a client asked is as good as one of its own. So a crowd that asks at
-//! once costs two scrapes, not as many as it has members, and takes the memory of two.
+//! once costs two scrapes, not as many as it has members, and takes the memory of two. When there is
+//! no memory for another ([`super::response_budget`]), a client shares the newest one on its way.
 
 use std::{
     io::Write as _,
@@ -15,10 +16,10 @@ use std::{
 
 use flate2::{Compression, write::GzEncoder};
 
-use super::response_budget::{Permit, ResponseBudget, ScrapeBody};
+use super::response_budget::{Permit, ResponseBudget, Room, ScrapeBody};
 use crate::{
     metrics::process::ProcessReader,
-    state_handle::{StateHandle, Unresponsive},
+    state_handle::{Page, StateHandle, Unresponsive},
 };
 
 /// A body that fits into one packet does not get smaller on the wire.
@@ -30,6 +31,8 @@ pub struct Scrapes {
     state: StateHandle,
     process: ProcessReader,
     budget: Arc<ResponseBudget>,
+    /// The length of the latest text: the room that the next one will need.
+    length: AtomicUsize,
     plain: Shared,
     gzip: Shared,
 }
@@ -39,18 +42,13 @@ pub struct Scrapes {
 struct Shared {
     /// Clients that wait for `latest`.
     waiting: AtomicUsize,
-    // Held while a scrape is made, which takes milliseconds, and a second at most when the event
-    // loop does not respond or clients have to be cut off first.
-    latest: Mutex<Latest>,
+    /// The latest scrape and when it began, as long as somebody waits who may share it.
+    // Held while a scrape is made, which takes milliseconds, a second at most when the event loop does
+    // not respond, and longer only when there is neither memory for it nor a scrape to share.
+    latest: Mutex<Option<(Instant, Made)>>,
 }
 
-#[derive(Debug, Default)]
-struct Latest {
-    /// The latest scrape and when it began, as long as somebody waits who may share it.
-    scrape: Option<(Instant, Result<Arc<ScrapeBody>, Unresponsive>)>,
-    /// The length of its body: the room that the next one will need.
-    length: usize,
-}
+type Made = Result<Arc<ScrapeBody>, Unresponsive>;
 
 impl Scrapes {
     pub fn new(state: StateHandle, process: ProcessReader) -> Self {
@@ -58,12 +56,14 @@ impl Scrapes {
             state,
             process,
             budget: Arc::default(),
+            length: AtomicUsize::new(0),
             plain: Shared::default(),
             gzip: Shared::default(),
         }
     }
 
-    /// A scrape that began after this call, for the client at `stream`.
+    /// A scrape that began after this call, for the client at `stream`; or, when there is no memory
+    /// for one, the newest on its way.
     ///
     /// # Errors
     /// When the event loop does not respond.
@@ -74,39 +74,49 @@ impl Scrapes {
         // A panic ends the process, so nobody ever sees a poisoned lock.
         let mut latest = shared.latest.lock().unwrap_or_else(PoisonError::into_inner);
         let last = shared.waiting.fetch_sub(1, Ordering::AcqRel) == 1;
-        let body = match &latest.scrape {
+        let body = match &*latest {
             Some((begun, body)) if *begun >= asked => body.clone(),
             _ => {
-                latest.scrape = None;
-                let begun = Instant::now();
-                let body = self.make(gzip, latest.length).map(Arc::new);
-                latest.scrape = Some((begun, body.clone()));
-                body
+                *latest = None;
+                let length = self.length.load(Ordering::Acquire);
+                match self.budget.make_room(length, gzip) {
+                    Room::Share(body) => Ok(body),
+                    Room::Free => {
+                        let begun = Instant::now();
+                        let body = self.make(gzip).map(Arc::new);
+                        *latest = Some((begun, body.clone()));
+                        body
+                    }
+                }
             }
         };
         if last && shared.waiting.load(Ordering::Acquire) == 0 {
-            latest.scrape = None;
+            *latest = None;
         }
-        let body = body?;
-        latest.length = body.bytes.len();
-        Ok(self.budget.admit(body, Arc::clone(stream)))
+        // While the lock is held, so that the next one finds it in the budget.
+        Ok(self.budget.admit(body?, Arc::clone(stream)))
     }
 
-    fn make(&self, gzip: bool, length: usize) -> Result<ScrapeBody, Unresponsive> {
-        self.budget.make_room(length);
+    fn make(&self, gzip: bool) -> Result<ScrapeBody, Unresponsive> {
         // Empty, so it is valid UTF-8.
         let buffer = String::from_utf8(self.budget.buffer()).unwrap_or_default();
-        let text = self.state.scrape(self.process.read(), buffer)?;
+        let Page { text, rendered } = self.state.scrape(self.process.read(), buffer)?;
+        self.length.store(text.len(), Ordering::Release);
         if gzip
             && text.len() > MIN_COMPRESSED
             && let Some(bytes) = compress(&text)
         {
             self.budget.recycle(text.into_bytes());
-            return Ok(ScrapeBody { bytes, gzip: true });
+            return Ok(ScrapeBody {
+                bytes,
+                gzip: true,
+                rendered,
+            });
         }
         Ok(ScrapeBody {
             bytes: text.into_bytes(),
             gzip: false,
+            rendered,
         })
     }
 }
@@ -159,7 +169,9 @@ mod tests {
                     while made == 1 && scrapes.plain.waiting.load(Ordering::Acquire) < CLIENTS - 1 {
                         std::thread::yield_now();
                     }
-                    reply.send(made.to_string()).unwrap();
+                    let text = made.to_string();
+                    let rendered = Instant::now();
+                    reply.send(Page { text, rendered }).unwrap();
                 }
             };
             reply_to_all();
@@ -174,7 +186,7 @@ mod tests {
             assert_eq!(made, 2);
         });
         let latest = scrapes.plain.latest.lock().unwrap();
-        assert!(latest.scrape.is_none(), "nobody waits, so nothing is kept");
+        assert!(latest.is_none(), "nobody waits, so nothing is kept");
     }
 
     #[test]
