@@ -190,6 +190,14 @@ fn three_hundred_half_sent_requests_cost_64_threads_and_no_scrape() {
     as_before(&exporter, memory, threads);
 }
 
+struct SetOnDrop<'a>(&'a AtomicBool);
+
+impl Drop for SetOnDrop<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Release);
+    }
+}
+
 #[test]
 fn seventy_clients_that_keep_half_sent_requests_open_starve_no_scrape() {
     let plex = FakePlex::default();
@@ -197,6 +205,8 @@ fn seventy_clients_that_keep_half_sent_requests_open_starve_no_scrape() {
     let usual = usual(&exporter);
     let done = AtomicBool::new(false);
     std::thread::scope(|scope| {
+        // Also when an assertion fails, or the scope would wait for its threads forever.
+        let _done = SetOnDrop(&done);
         for _ in 0..70 {
             scope.spawn(|| {
                 while !done.load(Ordering::Acquire) {
@@ -229,7 +239,6 @@ fn seventy_clients_that_keep_half_sent_requests_open_starve_no_scrape() {
             std::thread::sleep(Duration::from_millis(50));
         }
         assert!(scrapes > 20, "{scrapes}");
-        done.store(true, Ordering::Release);
     });
     as_before(&exporter, memory, threads);
 }
