@@ -20,11 +20,11 @@ use crate::plex::{id::Id, lenient, wire::Session};
 /// At most this many plays are kept, live and ended.
 pub const MAX_SESSIONS: usize = 10_000;
 /// The [`weight`] of all live sessions is at most this: 5,000 sessions with 200 bytes of label text each. A text is in memory about seven times, as value, as cached label set and in the page.
-const MAX_TEXT: usize = 1_750_000;
+const MAX_TEXT: usize = 2_000_000;
 /// What a session counts beside its text.
-const TEXT_OVERHEAD: usize = 140;
+const TEXT_OVERHEAD: usize = 175;
 /// What its transcode counts beside its text.
-const TRANSCODE_OVERHEAD: usize = 70;
+const TRANSCODE_OVERHEAD: usize = 95;
 /// Plex may list a session for some seconds after its `stopped`; it is listed again after this …
 const STOPPED_RECHECK: Duration = Duration::from_secs(10);
 /// … for this long. If it is still listed then and moves on, the `stopped` was wrong.

@@ -2,13 +2,16 @@
 
 use std::{
     fmt::Write as _,
+    ops::RangeInclusive,
     time::{Duration, Instant},
 };
+
+use serde_json::json;
 
 use crate::support::{
     exporter::{Exporter, Setup, wait},
     fake_plex::{FakePlex, Fault},
-    payloads::{movie, playing},
+    payloads::{library, movie, playing, transcoded},
     samples::Samples,
 };
 
@@ -277,12 +280,200 @@ fn memory_stays_bounded_whatever_the_frames_hold() {
     );
 }
 
+/// `count` sessions that begin with these fields and are filled up to a body of the largest size with
+/// what `nested` gives for a number of bytes.
+fn sessions_with(count: usize, nested: impl Fn(usize) -> String) -> String {
+    let room = BODY / count - 100;
+    body("Metadata", |index| {
+        let key = format!(r#""sessionKey":"{index}","Player":{{"state":"playing"}}"#);
+        format!("{{{key},{}}}", nested(room))
+    })
+}
+
+/// As many of `element` as fit into `bytes`, at least one.
+fn list_of(element: &str, bytes: usize) -> String {
+    vec![element; (bytes / (element.len() + 1)).max(1)].join(",")
+}
+
+#[test]
+#[ignore = "needs an optimized binary: make test-static"]
+fn memory_stays_bounded_whatever_lists_a_session_or_an_item_holds() {
+    let streams = |bytes| {
+        let streams = list_of("{}", bytes);
+        format!(r#""Media":[{{"Part":[{{"Stream":[{streams}]}}]}}]"#)
+    };
+    let named = |bytes| {
+        let stream = r#"{"id":"1","codec":"a","streamType":2,"colorTrc":"b","decision":"c"}"#;
+        let streams = list_of(stream, bytes);
+        format!(r#""Media":[{{"Part":[{{"Stream":[{streams}]}}]}}]"#)
+    };
+    let parts = |bytes| format!(r#""Media":[{{"Part":[{}]}}]"#, list_of("{}", bytes));
+    let media = |bytes| format!(r#""Media":[{}]"#, list_of("{}", bytes));
+    let all = |bytes: usize| {
+        let streams = list_of("{}", 250 * 3);
+        let part = format!(r#"{{"Stream":[{streams}]}}"#);
+        format!(r#""Media":[{{"Part":[{}]}}]"#, list_of(&part, bytes))
+    };
+    for (what, text) in [
+        (
+            "10,000 sessions of empty streams",
+            sessions_with(10_000, streams),
+        ),
+        ("5,000 sessions of streams", sessions_with(5_000, named)),
+        (
+            "10,000 sessions of empty files",
+            sessions_with(10_000, parts),
+        ),
+        (
+            "10,000 sessions of empty versions",
+            sessions_with(10_000, media),
+        ),
+        (
+            "1,000 sessions of empty versions",
+            sessions_with(1_000, media),
+        ),
+        (
+            "100 sessions of files of 250 streams",
+            sessions_with(100, all),
+        ),
+        ("a session of empty streams", sessions_with(1, streams)),
+        ("a session of files of 250 streams", sessions_with(1, all)),
+    ] {
+        response("/status/sessions", what, &text);
+    }
+    for (what, text) in [
+        ("an item of empty streams", streams(BODY - 100)),
+        ("an item of files of 250 streams", all(BODY - 100)),
+        ("an item of empty versions", media(BODY - 100)),
+    ] {
+        let text = format!(r#"{{"MediaContainer":{{"Metadata":[{{{text}}}]}}}}"#);
+        item(what, &text);
+    }
+}
+
+fn item(what: &str, body: &str) {
+    let plex = FakePlex::default();
+    {
+        let mut world = plex.world();
+        world.sessions = (1..=5).map(|key| movie(key, key, "Alien")).collect();
+        world.fault(
+            "/library/metadata",
+            Fault::Answer(200, "application/json", body.to_owned()),
+        );
+    }
+    let exporter = Setup::new(&plex.url()).env("LOG_LEVEL", "info").start();
+    scraped_until(&exporter, what, |samples| {
+        let labels = [("endpoint", "/library/metadata/{id}")];
+        samples.value("plex_exporter_plex_requests_total", &labels) >= Some(5.0)
+    });
+    recovered(&plex, &exporter, what);
+}
+
+/// Lists `sessions` of ever new keys several times, beside `libraries`, while somebody scrapes. As
+/// many of them as in `live` are shown.
+fn new_keys(
+    what: &str,
+    sessions: usize,
+    libraries: usize,
+    fields: &str,
+    live: RangeInclusive<f64>,
+) {
+    const ROUNDS: usize = 6;
+    let plex = FakePlex::default();
+    let listing = |round: usize| {
+        let sessions: Vec<String> = (0..sessions)
+            .map(|index| format!(r#"{{"sessionKey":"{round}-{index}",{fields}}}"#))
+            .collect();
+        let sessions = sessions.join(",");
+        let body = format!(r#"{{"MediaContainer":{{"Metadata":[{sessions}]}}}}"#);
+        assert!(body.len() < BODY, "{what}");
+        Fault::Answer(200, "application/json", body)
+    };
+    {
+        let mut world = plex.world();
+        world.libraries = (1..=libraries)
+            .map(|id| library(id as u64, "movie", &format!("Library {id}"), 1_000, 1_000))
+            .collect();
+        world.fault("/status/sessions", listing(0));
+    }
+    let mut exporter = Setup::new(&plex.url()).env("LOG_LEVEL", "info").start();
+    exporter.until_value("plex_websocket_connected", &[], 1.0);
+    let mut slowest = Duration::ZERO;
+    for round in 0..ROUNDS {
+        plex.world().fault("/status/sessions", listing(round));
+        plex.push(&playing(1_000_000 + round as u64, 101, "playing", 0));
+        let shown = format!(r#"session="{round}-0""#);
+        wait(
+            Duration::from_secs(60),
+            || {
+                let begun = Instant::now();
+                assert_eq!(exporter.get("/health").status, 200, "{what}");
+                slowest = slowest.max(begun.elapsed());
+                // Reading the samples of a page of 20 MB would take a debug build seconds.
+                let page = exporter.get("/metrics");
+                assert_eq!(page.status, 200, "{what}");
+                let mut lines = page.text().lines();
+                let active = lines.find(|line| line.starts_with("plex_active_sessions{"))?;
+                let active: f64 = active.rsplit(' ').next()?.parse().ok()?;
+                lines
+                    .any(|line| line.contains(&shown))
+                    .then(|| assert!(live.contains(&active), "{what}: {active} sessions"))
+            },
+            || format!("{what}: round {round}"),
+        );
+    }
+    let peak = exporter.proc_status("VmHWM");
+    println!(
+        "{what}: peak {:.1} MiB, the event loop took {} ms at most",
+        peak as f64 / 1024.0,
+        slowest.as_millis()
+    );
+    assert!(peak < LIMIT, "{what}: {peak} kB");
+    // In the middle of the next listing.
+    let sent = plex.count("/status/sessions");
+    plex.world().fault("/status/sessions", listing(ROUNDS));
+    plex.push(&playing(2_000_000, 101, "playing", 0));
+    plex.wait_for("/status/sessions", sent + 1, Duration::from_secs(60));
+    let (status, took) = exporter.end_by("TERM");
+    assert!(
+        status.success() && took < Duration::from_secs(1),
+        "{what}: {status}, {took:?}"
+    );
+}
+
+#[test]
+#[ignore = "needs an optimized binary: make test-static"]
+fn memory_stays_bounded_with_new_session_keys_in_every_listing() {
+    let playing = r#""Player":{"state":"playing"}"#;
+    let all = 10_000.0..=10_000.0;
+    let what = "20,000 new keys in every listing";
+    new_keys(what, 20_000, 0, playing, all.clone());
+    let what = "12,000 new keys and 2,500 libraries";
+    new_keys(what, 12_000, 2_500, playing, all);
+    let transcodes = concat!(
+        r#""title":"A","Player":{"state":"playing"},"TranscodeSession":{"key":"k","#,
+        r#""videoDecision":"transcode","audioDecision":"transcode","sourceVideoCodec":"hevc","#,
+        r#""videoCodec":"h264","sourceAudioCodec":"dca","audioCodec":"aac","speed":1.5,"#,
+        r#""throttled":false,"progress":3}"#
+    );
+    let what = "20,000 new transcodes in every listing";
+    new_keys(what, 20_000, 0, transcodes, 5_000.0..=10_000.0);
+}
+
 #[test]
 #[ignore = "needs an optimized binary: make test-static"]
 fn memory_five_thousand_honest_sessions_all_show_within_the_limit() {
     let plex = FakePlex::default();
     plex.world().sessions = (1..=5_000)
-        .map(|key| movie(key, 101, &format!("Film {key}")))
+        .map(|key| {
+            let session = movie(key, 101, &format!("The film with the number {key}"));
+            let mut session = transcoded(session, &format!("transcode-{key}"));
+            let streams = &mut session["Media"][0]["Part"][0]["Stream"];
+            *streams = (1..=5)
+                .map(|id| json!({"id": id, "streamType": id.min(3), "codec": "srt"}))
+                .collect();
+            session
+        })
         .collect();
     let exporter = Setup::new(&plex.url()).env("LOG_LEVEL", "info").start();
     for _ in 0..3 {
