@@ -24,7 +24,7 @@ const MAX_TEXT: usize = 2_000_000;
 /// What a session counts beside its text.
 const TEXT_OVERHEAD: usize = 175;
 /// What its transcode counts beside its text.
-const TRANSCODE_OVERHEAD: usize = 95;
+const TRANSCODE_OVERHEAD: usize = 111;
 /// Plex may list a session for some seconds after its `stopped`; it is listed again after this …
 const STOPPED_RECHECK: Duration = Duration::from_secs(10);
 /// … for this long. If it is still listed then and moves on, the `stopped` was wrong.
@@ -37,7 +37,7 @@ fn weight(session: &Session) -> usize {
     let transcode = session.transcode.get();
     TEXT_OVERHEAD
         + label_text(session)
-        + kept_text(session) / 4
+        + kept_text(session) / 8
         + transcode.map_or(0, |_| TRANSCODE_OVERHEAD)
 }
 
