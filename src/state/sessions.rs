@@ -45,9 +45,9 @@ pub const SILENT_AFTER: Duration = Duration::from_secs(12);
 /// An `.end` of a transcode that no `.start` follows for this long causes a listing.
 const SEEK_GRACE: Duration = Duration::from_millis(1_500);
 /// A listing waits this long when a client flaps between two items; each time twice as long …
-const REFUTED_PAUSE: Duration = Duration::from_secs(2);
+const REFUTED_PAUSE: Duration = Duration::from_millis(500);
 /// … up to `2^MAX_REFUTED` times.
-const MAX_REFUTED: u32 = 5;
+const MAX_REFUTED: u32 = 7;
 /// After a stop, what follows under the same key is listed within this time.
 const STOP_SETTLES: Duration = Duration::from_secs(1);
 /// After a stop that names no live session, Plex is polled this often …

@@ -122,6 +122,8 @@ fn a_connection_gets_one_response_and_is_closed() {
 fn a_head_has_the_headers_of_a_get() {
     let plex = FakePlex::default();
     let exporter = Setup::new(&plex.url()).start();
+    // `/health` says in a header whether Plex has responded.
+    exporter.until_value("plex_up", &[], 1.0);
     for path in ["/health", "/", "/nowhere"] {
         let headers = |method: &str| {
             let answer = exporter.send(&format!("{method} {path} HTTP/1.1\r\nHost: x\r\n\r\n"));
