@@ -16,6 +16,12 @@ const LIVE_LIMIT: u32 = 1_800;
 const IDLE_TIMETABLE: u32 = 632;
 /// The same with live sessions: statistics 480, `/status/sessions` 120.
 const LIVE_TIMETABLE: u32 = 932;
+/// What an hour without a stable socket adds to either: `/status/sessions` is polled every 10 s (8 s
+/// with live sessions), `/` less often, and the socket is attempted 150 times.
+const IDLE_POLLING: u32 = 274;
+const LIVE_POLLING: u32 = 480;
+/// Requests an hour without a socket while nobody plays, by contract.
+const IDLE_POLLING_LIMIT: u32 = 1_000;
 /// At least this many permits come back in an hour, however many libraries are counted.
 const MIN_PERMITS: u32 = 24;
 /// With more sessions than these, there are more permits in proportion …
@@ -40,8 +46,8 @@ impl Purpose {
     /// Permits that can be taken at once after a quiet time.
     const fn burst(self, live: bool) -> u32 {
         match (self, live) {
-            (Self::Viewing, true) => 40,
-            (Self::Viewing, false) => 24,
+            (Self::Viewing, true) => 24,
+            (Self::Viewing, false) => 16,
             (Self::Server | Self::Upkeep, _) => 12,
         }
     }
@@ -106,18 +112,19 @@ impl RequestBudget {
     pub fn new(now: Instant) -> Self {
         let permits = PURPOSES.map(|purpose| Permits {
             full_at: now,
-            refill: refill(purpose, 0, 0),
+            refill: refill(purpose, 0, 0, false),
             burst: purpose.burst(false),
         });
         Self { permits }
     }
 
-    /// Adapts to the number of live sessions and to the item counts on the timetable of an hour.
-    pub fn adapt(&mut self, sessions: usize, counts: u32, now: Instant) {
+    /// Adapts to the number of live sessions, to the item counts on the timetable of an hour, and to
+    /// whether there is no stable socket, so that more is polled.
+    pub fn adapt(&mut self, sessions: usize, counts: u32, polling: bool, now: Instant) {
         let sessions = u32::try_from(sessions).unwrap_or(u32::MAX);
         for (purpose, permits) in PURPOSES.into_iter().zip(&mut self.permits) {
             let burst = purpose.burst(sessions > 0);
-            permits.adapt(refill(purpose, sessions, counts), burst, now);
+            permits.adapt(refill(purpose, sessions, counts, polling), burst, now);
         }
     }
 
@@ -134,12 +141,13 @@ impl RequestBudget {
 }
 
 /// How often a permit comes back.
-fn refill(purpose: Purpose, sessions: u32, counts: u32) -> Duration {
+fn refill(purpose: Purpose, sessions: u32, counts: u32, polling: bool) -> Duration {
     let live = sessions > 0;
-    let (limit, timetable) = if live {
-        (LIVE_LIMIT, LIVE_TIMETABLE)
-    } else {
-        (IDLE_LIMIT, IDLE_TIMETABLE)
+    let (limit, timetable) = match (live, polling) {
+        (true, false) => (LIVE_LIMIT, LIVE_TIMETABLE),
+        (true, true) => (LIVE_LIMIT, LIVE_TIMETABLE + LIVE_POLLING),
+        (false, false) => (IDLE_LIMIT, IDLE_TIMETABLE),
+        (false, true) => (IDLE_POLLING_LIMIT, IDLE_TIMETABLE + IDLE_POLLING),
     };
     let bursts: u32 = PURPOSES.iter().map(|purpose| purpose.burst(live)).sum();
     let permits = limit.saturating_sub(timetable + counts + bursts);
@@ -155,7 +163,7 @@ mod tests {
     fn taken_in_an_hour(sessions: usize, counts: u32) -> u32 {
         let start = Instant::now();
         let mut budget = RequestBudget::new(start);
-        budget.adapt(sessions, counts, start);
+        budget.adapt(sessions, counts, false, start);
         let mut taken = 0;
         for second in 0..3_600 {
             for purpose in PURPOSES {
@@ -192,7 +200,7 @@ mod tests {
         let mut now = Instant::now();
         let mut budget = RequestBudget::new(now);
         for sessions in [0, 3, 0, 70, 7, 0] {
-            budget.adapt(sessions, 30, now);
+            budget.adapt(sessions, 30, sessions > 5, now);
             while budget.take(Purpose::Viewing, now) {}
             now = budget.next_permit(Purpose::Viewing).unwrap();
             assert!(budget.take(Purpose::Viewing, now));

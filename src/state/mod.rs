@@ -275,9 +275,14 @@ impl State {
             self.schedule.providers.request(moment);
         }
         self.log_dropped(&mut effects);
+        let flapped = self
+            .socket_changed
+            .is_some_and(|changed| now < changed + schedule::SOCKET_STABLE);
+        let polling = !self.socket_up || flapped;
         self.budget.adapt(
             self.sessions.live().len(),
             self.libraries.counts_per_hour(),
+            polling,
             now,
         );
         Actions {
