@@ -35,6 +35,9 @@ impl State {
         // Nothing is replayed: what happened meanwhile is in the listings.
         if self.socket_was_stable(now.monotonic) {
             self.schedule.sessions.reschedule(now.monotonic);
+            // The timetable without a socket is slower.
+            let server = now.monotonic + schedule::SERVER;
+            self.schedule.server.reschedule(server);
         } else {
             self.schedule.sessions.request(now.monotonic);
         }

@@ -156,10 +156,9 @@ fn failures_are_counted_by_endpoint_and_reason_and_leave_the_last_success_behind
     exporter.until_value("plex_websocket_connected", &[], 1.0);
     let name = "plex_exporter_last_success_timestamp_seconds";
     let endpoint = [("endpoint", "/activities")];
-    let before = exporter
-        .until("activities", SOON, |s| s.value(name, &endpoint).is_some())
-        .value(name, &endpoint)
-        .unwrap();
+    // Once at the start, and once when the socket is connected.
+    plex.wait_for("/activities", 2, SOON);
+    exporter.until("activities", SOON, |s| s.value(name, &endpoint).is_some());
     plex.world()
         .fault("/activities", html(500, "Internal Server Error"));
     // A socket that comes back is a reason to list what was missed.
@@ -168,6 +167,11 @@ fn failures_are_counted_by_endpoint_and_reason_and_leave_the_last_success_behind
     let samples = exporter.until("the failure", SOON, |samples| {
         samples.value("plex_exporter_plex_request_errors_total", &labels) >= Some(1.0)
     });
-    assert_eq!(samples.value(name, &endpoint), Some(before));
+    let last = samples.value(name, &endpoint);
+    assert!(last.is_some());
     exporter.until_value("plex_exporter_websocket_reconnects_total", &[], 1.0);
+    let samples = exporter.until("another failure", SOON, |samples| {
+        samples.value("plex_exporter_plex_request_errors_total", &labels) >= Some(2.0)
+    });
+    assert_eq!(samples.value(name, &endpoint), last);
 }
