@@ -175,6 +175,8 @@ fn a_failure_leaves_the_update_as_it_was_and_a_refusal_makes_it_unknown() {
             samples.series("plex_update_available").is_empty(),
             "{status}"
         );
+        // The log has a writer of its own, so its lines come a moment after the page.
+        exporter.wait_for_log("plex_update_available is absent");
         let lines: Vec<_> = exporter
             .log()
             .into_iter()
