@@ -196,7 +196,12 @@ fn activities_come_from_the_list_and_from_notifications() {
         vec![json!({"uuid": "a", "type": "provider.epg.load", "progress": 7})];
     let exporter = started(&plex);
     exporter.until_value("plex_activities", &[("type", "provider.epg.load")], 1.0);
-    exporter.until_value("plex_websocket_connected", &[], 1.0);
+    // The list, again once the socket is connected, does not know what is only notified below.
+    exporter.until_value(
+        "plex_exporter_plex_requests_total",
+        &[("endpoint", "/activities")],
+        2.0,
+    );
     let change = |event: &str, uuid: &str| {
         payloads::frame(
             "activity",
