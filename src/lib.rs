@@ -27,6 +27,7 @@
 //! | values | [`config`], [`server_url`], [`listen`], [`files`] | the validated environment |
 //! | | [`secret`], [`token`] | the token: its type and redaction; its rotation |
 //! | | [`logging`], [`output`], [`stderr`] | what leaves the process as text, and by which queue |
+//! | | [`panic_hook`] | a panic ends the process, with a line that says so |
 //! | | [`threads`], [`clock`], [`random`], [`build_info`] | what every part uses |
 //!
 //! # Invariants
@@ -64,6 +65,7 @@ mod metrics;
 mod net;
 mod notify;
 pub mod output;
+pub mod panic_hook;
 mod plex;
 mod poller;
 mod random;
@@ -74,7 +76,7 @@ mod state;
 mod state_handle;
 pub mod stderr;
 mod systemd;
-pub mod threads;
+mod threads;
 mod tls;
 mod token;
 

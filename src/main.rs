@@ -8,7 +8,7 @@ use plex_exporter::{
     RunError, check,
     cli::{self, Command},
     config::{self, Config, ProbeConfig},
-    health, logging, output, stderr, threads,
+    health, logging, output, panic_hook, stderr,
 };
 
 /// The arguments or the environment are invalid.
@@ -17,7 +17,7 @@ const USAGE: u8 = 2;
 const FAILURE: u8 = 1;
 
 fn main() -> ExitCode {
-    threads::end_process_on_panic();
+    panic_hook::install();
     config::redact_tokens(&|name| env::var_os(name));
     let code = match cli::parse(env::args_os().skip(1)) {
         Ok(Command::Run) => run(),
