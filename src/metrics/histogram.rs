@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use prometheus::proto;
 
-use super::{catalogue::Desc, text::encode};
+use super::{catalogue::Desc, encode::encode};
 
 /// Upper bounds of the buckets, in seconds.
 const BOUNDS: [f64; 11] = [

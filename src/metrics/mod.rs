@@ -2,9 +2,11 @@
 //! metrics. Nothing in here knows the state.
 
 pub mod catalogue;
+mod encode;
 mod histogram;
 pub mod process;
 mod text;
 
+pub use encode::encode_labels;
 pub use histogram::Histogram;
-pub use text::{TextWriter, encode_labels};
+pub use text::TextWriter;
