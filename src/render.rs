@@ -7,8 +7,11 @@ use crate::{
     clock::Timestamp,
     metrics::{TextWriter, catalogue as c, process::Process},
     state::{
-        DROPPED_KINDS, State, encoded::EncodedLabels, labels::UNKNOWN_LIBRARY, libraries::Library,
-        play::Play, statistics::Load,
+        DROPPED_KINDS, State,
+        labels::{EncodedLabels, UNKNOWN_LIBRARY},
+        libraries::Library,
+        play::Play,
+        statistics::Load,
     },
 };
 

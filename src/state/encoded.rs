@@ -4,6 +4,7 @@ use std::borrow::Cow;
 
 use super::{
     classify,
+    labels::EncodedLabels,
     play::{Play, Title},
     sanitize::normalize_token,
     source::Source,
@@ -12,25 +13,6 @@ use crate::metrics::{
     catalogue::{self, Desc},
     encode_labels,
 };
-
-/// The text of a play's labels, for every set of labels it appears with.
-#[derive(Debug, Clone, PartialEq)]
-pub struct EncodedLabels {
-    /// `session`, `user`, `location`.
-    pub network: Box<str>,
-    /// `session`, `user`.
-    pub viewer: Box<str>,
-    /// `session`.
-    pub session: Box<str>,
-    /// Of `plex_session_info`.
-    pub info: Box<str>,
-    /// Of `plex_session_media_info`, once the file is known or known to stay unknown.
-    pub media: Option<Box<str>>,
-    /// Of `plex_transcode_cause`.
-    pub causes: Vec<Box<str>>,
-    /// Of `plex_transcode_session_info`, for a play that has a transcode.
-    pub transcode: Option<Box<str>>,
-}
 
 fn encode<const N: usize>(desc: &Desc, values: [&str; N]) -> Box<str> {
     debug_assert_eq!(desc.labels.len(), N, "{}", desc.name);

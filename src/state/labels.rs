@@ -75,6 +75,25 @@ impl LabelValues {
     }
 }
 
+/// The text of a play's labels, for every set of labels it appears with.
+#[derive(Debug, Clone, PartialEq)]
+pub struct EncodedLabels {
+    /// `session`, `user`, `location`.
+    pub network: Box<str>,
+    /// `session`, `user`.
+    pub viewer: Box<str>,
+    /// `session`.
+    pub session: Box<str>,
+    /// Of `plex_session_info`.
+    pub info: Box<str>,
+    /// Of `plex_session_media_info`, once the file is known or known to stay unknown.
+    pub media: Option<Box<str>>,
+    /// Of `plex_transcode_cause`.
+    pub causes: Vec<Box<str>>,
+    /// Of `plex_transcode_session_info`, for a play that has a transcode.
+    pub transcode: Option<Box<str>>,
+}
+
 /// `title`, `child_title`, `grandchild_title`: show, season, episode; artist, album, track;
 /// otherwise the title alone. An episode of no known show (live TV) has its title alone, too.
 fn titles(session: &Session) -> [&str; 3] {

@@ -13,12 +13,10 @@ use super::{
     identity::Identity,
     phase::Phase,
     play::{EndReason, Play, Title},
-    sessions::{Sessions, log_play},
+    sessions::{MAX_SESSIONS, Sessions, log_play},
 };
 use crate::plex::{id::Id, lenient, wire::Session};
 
-/// At most this many plays are kept, live and ended.
-pub const MAX_SESSIONS: usize = 10_000;
 /// The [`weight`] of all live sessions is at most this: 5,000 sessions with 200 bytes of label text each. A text is in memory about seven times, as value, as cached label set and in the page.
 const MAX_TEXT: usize = 2_000_000;
 /// What a session counts beside its text.

@@ -13,7 +13,8 @@
 //! | `series`, `ended`, `pending` | series of plays, plays that ended, sessions not listed yet |
 //! | `titles` | metadata to be fetched |
 //! | `labels`, `encoded`, `classify`, `sanitize` | label values, their text, their rules, their bounds |
-//! | `lasting`, `source` | counters that last, the file behind a session |
+//! | `lasting`, `duration_table` | counters that outlive the sessions |
+//! | `source` | the file behind a session |
 //! | `responses` | what Plex's responses change |
 //! | `libraries`, `item_count`, `activities` | libraries and their counts, background activities |
 //! | `statistics`, `bandwidth` | host load, bytes sent |
@@ -27,6 +28,7 @@ pub mod activities;
 pub mod bandwidth;
 pub mod budget;
 pub mod classify;
+pub mod duration_table;
 pub mod encoded;
 pub mod ended;
 pub mod error_log;

@@ -4,10 +4,9 @@ use std::time::{Duration, Instant};
 
 use super::{
     classify,
-    encoded::EncodedLabels,
+    duration_table::RowId,
     identity::Identity,
-    labels::{LabelValues, UNKNOWN_LIBRARY},
-    lasting::PlayRows,
+    labels::{EncodedLabels, LabelValues, UNKNOWN_LIBRARY},
     libraries::Libraries,
     phase::{Observed, Phase},
     play_clock::{Credit, PlayClock},
@@ -88,6 +87,15 @@ pub enum PlayLibrary {
     Awaited(Id, Instant),
     /// One in the list.
     Known(Id),
+}
+
+/// The rows of the lasting counters in which a play's time is counted; looked up anew after its labels changed.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct PlayRows {
+    /// Of `plex_user_play_seconds_total`.
+    pub user: Option<RowId>,
+    /// Of `plex_transcode_seconds_total`.
+    pub transcode: Option<RowId>,
 }
 
 /// One play.

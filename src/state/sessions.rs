@@ -14,12 +14,11 @@ use log::Level;
 use super::{
     actions::Effects,
     classify::transcode_id,
-    encoded::{EncodedLabels, play_labels},
+    encoded::play_labels,
     ended::EndedPlays,
-    labels::LabelValues,
+    labels::{EncodedLabels, LabelValues},
     lasting::Lasting,
     libraries::Libraries,
-    listing::MAX_SESSIONS,
     pending::Pending,
     phase::Phase,
     play::{EndReason, Play, PlayLibrary, Title},
@@ -38,6 +37,8 @@ use crate::{
     },
 };
 
+/// At most this many plays are kept, live and ended.
+pub const MAX_SESSIONS: usize = 10_000;
 /// A session that was not confirmed for this long is over: Plex is down, or forgot it.
 pub const FORGET_AFTER: Duration = Duration::from_secs(45);
 /// A playing client that has not reported for this long causes a listing (it should every 10 s).
