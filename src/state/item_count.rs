@@ -8,6 +8,9 @@ pub const QUIET: Duration = Duration::from_secs(2);
 const MAX_WAIT: Duration = Duration::from_secs(15);
 /// A library is counted at most this often, however much it changes.
 pub const MIN_INTERVAL: Duration = Duration::from_secs(30);
+/// Items are counted this often without any notice of change, unless there are too many libraries for
+/// that.
+pub const RECOUNT: Duration = Duration::from_mins(15);
 /// What is counted beside the items is counted at most this often.
 pub const CONTENTS_INTERVAL: Duration = Duration::from_mins(50);
 

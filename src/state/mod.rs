@@ -8,48 +8,52 @@
 //!
 //! | module | holds |
 //! |---|---|
-//! | `sessions`, `listing`, `notifications` | live sessions, and what changes them |
+//! | `sessions` | live sessions, and what listings and notifications change |
+//! | `notifications` | what notifications change beyond sessions, and the socket's state |
 //! | `play`, `play_clock`, `phase`, `identity` | one play, its time, what tells it from others |
 //! | `series`, `ended`, `pending` | series of plays, plays that ended, sessions not listed yet |
 //! | `titles` | metadata to be fetched |
 //! | `labels`, `encoded`, `classify`, `sanitize` | label values, their text, their rules, their bounds |
 //! | `lasting`, `duration_table` | counters that outlive the sessions |
-//! | `source` | the file behind a session |
+//! | `source`, `causes` | the file behind a session, why it is transcoded |
 //! | `responses` | what Plex's responses change |
+//! | `server` | what `/` says about the server |
 //! | `libraries`, `item_count`, `activities` | libraries and their counts, background activities |
 //! | `statistics`, `bandwidth` | host load, bytes sent |
 //! | `exporter` | counters about the exporter itself |
-//! | `schedule`, `budget` | which request is sent when, and how often at most |
+//! | `due`, `schedule`, `budget` | which requests are due; the timetable; the request limit |
 //! | `error_log` | what is wrong, logged once |
 //! | `actions` | what a change asks of the rest of the program |
 
 pub mod actions;
-pub mod activities;
-pub mod bandwidth;
-pub mod budget;
-pub mod classify;
-pub mod duration_table;
-pub mod encoded;
-pub mod ended;
-pub mod error_log;
-pub mod exporter;
-pub mod identity;
-pub mod item_count;
+mod activities;
+mod bandwidth;
+mod budget;
+mod causes;
+mod classify;
+mod due;
+mod duration_table;
+mod encoded;
+mod ended;
+mod error_log;
+mod exporter;
+mod identity;
+mod item_count;
 pub mod labels;
-pub mod lasting;
+mod lasting;
 pub mod libraries;
-pub mod listing;
 mod notifications;
-pub mod pending;
-pub mod phase;
+mod pending;
+mod phase;
 pub mod play;
-pub mod play_clock;
+mod play_clock;
 mod responses;
-pub mod sanitize;
-pub mod schedule;
-pub mod series;
-pub mod sessions;
-pub mod source;
+mod sanitize;
+mod schedule;
+mod series;
+mod server;
+mod sessions;
+mod source;
 pub mod statistics;
 pub mod titles;
 
@@ -64,35 +68,16 @@ use self::{
     actions::{Actions, Effects},
     activities::Activities,
     bandwidth::SentBytes,
-    budget::{FEW_SESSIONS, Purpose, RequestBudget},
+    budget::RequestBudget,
     error_log::ErrorLog,
     exporter::Exporter,
     libraries::Libraries,
     schedule::Schedule,
+    server::Server,
     sessions::Sessions,
     statistics::{Expiring, Load},
 };
-use crate::{
-    clock::Timestamp,
-    config::HiddenLabels,
-    event::Event,
-    plex::{id::Id, request::PlexRequest},
-};
-
-/// What `/` says about the server.
-#[derive(Debug, Default, PartialEq)]
-pub struct Server {
-    pub name: String,
-    pub id: String,
-    pub version: String,
-    pub platform: String,
-    pub platform_version: String,
-    pub plex_pass: bool,
-    /// Whether plex.tv sees a way to the server from outside, where Plex tells.
-    pub remote_access: Option<bool>,
-    /// Whether it is signed in to plex.tv, where Plex tells.
-    pub signed_in: Option<bool>,
-}
+use crate::{clock::Timestamp, config::HiddenLabels, event::Event, plex::id::Id};
 
 /// What went beyond a limit and was ignored, by kind.
 pub const DROPPED_KINDS: [&str; 7] = [
@@ -293,16 +278,6 @@ impl State {
         }
     }
 
-    /// When `/status/sessions` may follow a change of a session's state: at once, unless it has just
-    /// done so, or will anyway.
-    fn next_refresh(&self, now: Instant) -> Instant {
-        match self.refreshed {
-            Some(at) if at > now => at,
-            Some(at) => now.max(at + schedule::SESSIONS_REFRESH),
-            None => now,
-        }
-    }
-
     fn log_dropped(&mut self, effects: &mut Effects) {
         let dropped = self.dropped();
         for ((kind, count), logged) in DROPPED_KINDS
@@ -326,121 +301,5 @@ impl State {
     /// Brings everything a scrape shows up to `now`.
     pub fn prepare_scrape(&mut self, now: Timestamp) {
         self.sessions.accrue(now.monotonic);
-    }
-
-    /// Whether it makes sense to ask for more than `/`: until that was answered once, everything is
-    /// tried; after that, only while Plex is up.
-    fn plex_may_answer(&self) -> bool {
-        self.up || self.schedule.server.last_completed.is_none()
-    }
-
-    fn due(&mut self, now: Instant) -> Vec<PlexRequest> {
-        let mut requests = Vec::new();
-        let budget = &mut self.budget;
-        if self.schedule.server.start_if_due(now, budget) {
-            requests.push(PlexRequest::Server);
-        }
-        if let Some(silence) = self.next_silence_check()
-            && silence <= now
-        {
-            self.schedule.sessions.request(now);
-        }
-        let budget = &mut self.budget;
-        if self.schedule.sessions.start_if_due(now, budget) {
-            requests.push(PlexRequest::Sessions);
-        }
-        if self.plex_may_answer() {
-            let budget = &mut self.budget;
-            for (slot, request) in self.schedule.while_plex_answers() {
-                if slot.start_if_due(now, budget) {
-                    requests.push(request);
-                }
-            }
-        }
-        if self.up {
-            if !self.counting_items
-                && let Some(query) = self.libraries.start_count(now, &mut self.budget)
-            {
-                self.counting_items = true;
-                requests.push(PlexRequest::Items(query));
-            }
-            self.start_titles(now, &mut requests);
-        }
-        requests
-    }
-
-    fn start_titles(&mut self, now: Instant, requests: &mut Vec<PlexRequest>) {
-        while let Some((due, id)) = self.next_title()
-            && due <= now
-        {
-            if self.titles_need_permits() && !self.budget.take(Purpose::Viewing, now) {
-                return;
-            }
-            self.sessions.titles.start(id);
-            requests.push(PlexRequest::Metadata(id));
-        }
-    }
-
-    /// A crowd of sessions has as many titles; the limit on requests is for up to ten.
-    fn titles_need_permits(&self) -> bool {
-        self.sessions.live().len() <= FEW_SESSIONS as usize
-    }
-
-    /// The title to request next, and when.
-    fn next_title(&self) -> Option<(Instant, Id)> {
-        let (due, id) = self.sessions.titles.next()?;
-        let permit = self
-            .budget
-            .next_permit(Purpose::Viewing)
-            .filter(|_| self.titles_need_permits());
-        Some((permit.map_or(due, |permit| due.max(permit)), id))
-    }
-
-    /// When a silent client causes a listing; only notifications can be missed.
-    fn next_silence_check(&self) -> Option<Instant> {
-        let slot = &self.schedule.sessions;
-        let silence = self
-            .sessions
-            .next_silence_check()
-            .filter(|_| self.socket_up)?;
-        let earliest = slot
-            .last_completed
-            .map(|completed| completed + schedule::SILENCE_MIN_INTERVAL);
-        let due = earliest.map_or(silence, |earliest| silence.max(earliest));
-        // In flight, or requested already: nothing to do before that is over.
-        let pending = slot.due(&self.budget).is_none() || slot.is_requested();
-        (!pending).then_some(due)
-    }
-
-    /// When [`Self::tick`] next has something to do.
-    #[must_use]
-    pub fn next_deadline(&self) -> Option<Instant> {
-        let (schedule, budget) = (&self.schedule, &self.budget);
-        let slots = [
-            &schedule.providers,
-            &schedule.resources,
-            &schedule.bandwidth,
-            &schedule.activities,
-            &schedule.accounts,
-            &schedule.updater,
-        ];
-        let while_plex_answers = slots
-            .into_iter()
-            .filter(|_| self.plex_may_answer())
-            .map(|slot| slot.due(budget));
-        [
-            schedule.server.due(budget),
-            schedule.sessions.due(budget),
-            self.next_silence_check(),
-            self.sessions.next_expiry(),
-            self.libraries
-                .next_due(budget)
-                .filter(|_| self.up && !self.counting_items),
-            self.next_title().map(|(due, _)| due).filter(|_| self.up),
-        ]
-        .into_iter()
-        .chain(while_plex_answers)
-        .flatten()
-        .min()
     }
 }

@@ -1,28 +1,19 @@
 //! What Plex's responses change, endpoint by endpoint.
 
+mod server;
+
 use std::time::Instant;
 
-use log::Level;
-
 use super::{
-    Server, State,
-    actions::Effects,
-    classify::is,
-    duration_table::MAX_LABEL_SETS,
-    error_log::Subject,
-    lasting::HIDDEN,
-    libraries::MAX_LIBRARIES,
-    schedule,
-    statistics::{Expiring, Load},
+    State, actions::Effects, duration_table::MAX_LABEL_SETS, error_log::Subject, lasting::HIDDEN,
+    libraries::MAX_LIBRARIES, schedule, statistics::Load,
 };
 use crate::{
     clock::Timestamp,
     event::Completed,
-    output::Sanitized,
     plex::{
         error::PlexError,
         id::Id,
-        lenient::Text,
         request::{Endpoint, ItemsQuery, PlexRequest, PlexResponse},
         wire,
     },
@@ -203,105 +194,6 @@ impl State {
 
     fn has_plex_pass(&self) -> bool {
         self.server.as_ref().is_some_and(|server| server.plex_pass)
-    }
-
-    fn server_completed(&mut self, result: &Response, now: Timestamp, effects: &mut Effects) {
-        let server = match result {
-            Ok(PlexResponse::Server(server)) => Ok(server),
-            Ok(_) => return,
-            Err(error) => Err(error),
-        };
-        self.record(Endpoint::Server, server.err(), effects);
-        let interval = match server {
-            Ok(_) if self.socket_up => schedule::SERVER,
-            Ok(_) => schedule::SERVER_POLLING,
-            Err(PlexError::Unauthorized | PlexError::Forbidden) => schedule::REFUSED,
-            Err(_) => schedule::SERVER,
-        };
-        self.schedule
-            .server
-            .completed(&server, now.monotonic, interval);
-        match server {
-            Ok(server) => {
-                self.apply_server(server, now, effects);
-                if !std::mem::replace(&mut self.up, true) {
-                    self.schedule.plex_recovered(now.monotonic);
-                }
-            }
-            Err(_) => {
-                if std::mem::replace(&mut self.up, false) {
-                    self.sessions.interrupted();
-                    self.activities.clear();
-                }
-            }
-        }
-    }
-
-    fn apply_server(&mut self, server: &wire::Server, now: Timestamp, effects: &mut Effects) {
-        let text = |text: &Text| text.or_empty().to_owned();
-        let newer = Server {
-            name: text(&server.friendly_name),
-            id: text(&server.machine_identifier),
-            version: text(&server.version),
-            platform: text(&server.platform),
-            platform_version: text(&server.platform_version),
-            plex_pass: server.my_plex_subscription.is_true(),
-            remote_access: server
-                .my_plex_mapping_state
-                .get()
-                .map(|state| is(Some(state), "mapped")),
-            signed_in: server
-                .my_plex_signin_state
-                .get()
-                .map(|state| is(Some(state), "ok")),
-        };
-        if self
-            .server
-            .as_ref()
-            .is_some_and(|older| older.id != newer.id)
-        {
-            effects.log(
-                Level::Warn,
-                "Plex: another server answers now (another machine identifier); everything \
-                 starts afresh under its server_id",
-            );
-            self.begin_again(now);
-        }
-        let transcodes = server.transcoder_active_video_sessions.non_negative();
-        let before = self.active_transcodes.get(now.monotonic).copied().flatten();
-        self.active_transcodes.set(transcodes, now.monotonic);
-        if let Some(changed) = self.transcodes_changed.take() {
-            let again = changed + schedule::SERVER_TRANSCODE_AGAIN;
-            if before == transcodes && now.monotonic < again {
-                self.transcodes_changed = Some(changed);
-                self.schedule.server.request(again);
-            }
-        }
-        let older = self.server.as_ref();
-        if older.is_none_or(|older| older.version != newer.version) {
-            effects.log(
-                Level::Info,
-                format!(
-                    "Plex: Media Server `{}` {} on {}, Plex Pass: {}",
-                    Sanitized(&newer.name),
-                    Sanitized(&newer.version),
-                    Sanitized(&newer.platform),
-                    if newer.plex_pass { "yes" } else { "no" }
-                ),
-            );
-        }
-        match (older.map(|older| older.plex_pass), newer.plex_pass) {
-            (Some(false), true) | (None, _) => {
-                self.schedule.resources.reschedule(now.monotonic);
-                self.schedule.bandwidth.reschedule(now.monotonic);
-            }
-            _ => {}
-        }
-        if !newer.plex_pass {
-            self.load = Expiring::default();
-            self.sent = Expiring::default();
-        }
-        self.server = Some(newer);
     }
 
     fn sessions_completed(

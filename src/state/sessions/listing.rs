@@ -8,14 +8,16 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{
-    actions::Effects,
-    identity::Identity,
-    phase::Phase,
-    play::{EndReason, Play, Title},
-    sessions::{MAX_SESSIONS, Sessions, log_play},
+use super::{MAX_SESSIONS, Sessions, log_play};
+use crate::{
+    plex::{id::Id, lenient, wire::Session},
+    state::{
+        actions::Effects,
+        identity::Identity,
+        phase::Phase,
+        play::{EndReason, Play, Title},
+    },
 };
-use crate::plex::{id::Id, lenient, wire::Session};
 
 /// The [`weight`] of all live sessions is at most this: 5,000 sessions with 200 bytes of label text each. A text is in memory about seven times, as value, as cached label set and in the page.
 const MAX_TEXT: usize = 2_000_000;

@@ -1,0 +1,138 @@
+//! Which requests are due now, and when the next one is.
+
+use std::time::Instant;
+
+use super::{
+    State,
+    budget::{FEW_SESSIONS, Purpose},
+    schedule,
+};
+use crate::plex::{id::Id, request::PlexRequest};
+
+impl State {
+    /// Whether it makes sense to ask for more than `/`: until that was answered once, everything is
+    /// tried; after that, only while Plex is up.
+    fn plex_may_answer(&self) -> bool {
+        self.up || self.schedule.server.last_completed.is_none()
+    }
+
+    pub(super) fn due(&mut self, now: Instant) -> Vec<PlexRequest> {
+        let mut requests = Vec::new();
+        let budget = &mut self.budget;
+        if self.schedule.server.start_if_due(now, budget) {
+            requests.push(PlexRequest::Server);
+        }
+        if let Some(silence) = self.next_silence_check()
+            && silence <= now
+        {
+            self.schedule.sessions.request(now);
+        }
+        let budget = &mut self.budget;
+        if self.schedule.sessions.start_if_due(now, budget) {
+            requests.push(PlexRequest::Sessions);
+        }
+        if self.plex_may_answer() {
+            let budget = &mut self.budget;
+            for (slot, request) in self.schedule.while_plex_answers() {
+                if slot.start_if_due(now, budget) {
+                    requests.push(request);
+                }
+            }
+        }
+        if self.up {
+            if !self.counting_items
+                && let Some(query) = self.libraries.start_count(now, &mut self.budget)
+            {
+                self.counting_items = true;
+                requests.push(PlexRequest::Items(query));
+            }
+            self.start_titles(now, &mut requests);
+        }
+        requests
+    }
+
+    fn start_titles(&mut self, now: Instant, requests: &mut Vec<PlexRequest>) {
+        while let Some((due, id)) = self.next_title()
+            && due <= now
+        {
+            if self.titles_need_permits() && !self.budget.take(Purpose::Viewing, now) {
+                return;
+            }
+            self.sessions.titles.start(id);
+            requests.push(PlexRequest::Metadata(id));
+        }
+    }
+
+    /// A crowd of sessions has as many titles; the limit on requests is for up to ten.
+    fn titles_need_permits(&self) -> bool {
+        self.sessions.live().len() <= FEW_SESSIONS as usize
+    }
+
+    /// The title to request next, and when.
+    fn next_title(&self) -> Option<(Instant, Id)> {
+        let (due, id) = self.sessions.titles.next()?;
+        let permit = self
+            .budget
+            .next_permit(Purpose::Viewing)
+            .filter(|_| self.titles_need_permits());
+        Some((permit.map_or(due, |permit| due.max(permit)), id))
+    }
+
+    /// When a silent client causes a listing; only notifications can be missed.
+    fn next_silence_check(&self) -> Option<Instant> {
+        let slot = &self.schedule.sessions;
+        let silence = self
+            .sessions
+            .next_silence_check()
+            .filter(|_| self.socket_up)?;
+        let earliest = slot
+            .last_completed
+            .map(|completed| completed + schedule::SILENCE_MIN_INTERVAL);
+        let due = earliest.map_or(silence, |earliest| silence.max(earliest));
+        // In flight, or requested already: nothing to do before that is over.
+        let pending = slot.due(&self.budget).is_none() || slot.is_requested();
+        (!pending).then_some(due)
+    }
+
+    /// When `/status/sessions` may follow a change of a session's state: at once, unless it has just
+    /// done so, or will anyway.
+    pub(super) fn next_refresh(&self, now: Instant) -> Instant {
+        match self.refreshed {
+            Some(at) if at > now => at,
+            Some(at) => now.max(at + schedule::SESSIONS_REFRESH),
+            None => now,
+        }
+    }
+
+    /// When [`Self::tick`] next has something to do.
+    #[must_use]
+    pub fn next_deadline(&self) -> Option<Instant> {
+        let (schedule, budget) = (&self.schedule, &self.budget);
+        let slots = [
+            &schedule.providers,
+            &schedule.resources,
+            &schedule.bandwidth,
+            &schedule.activities,
+            &schedule.accounts,
+            &schedule.updater,
+        ];
+        let while_plex_answers = slots
+            .into_iter()
+            .filter(|_| self.plex_may_answer())
+            .map(|slot| slot.due(budget));
+        [
+            schedule.server.due(budget),
+            schedule.sessions.due(budget),
+            self.next_silence_check(),
+            self.sessions.next_expiry(),
+            self.libraries
+                .next_due(budget)
+                .filter(|_| self.up && !self.counting_items),
+            self.next_title().map(|(due, _)| due).filter(|_| self.up),
+        ]
+        .into_iter()
+        .chain(while_plex_answers)
+        .flatten()
+        .min()
+    }
+}

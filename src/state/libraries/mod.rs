@@ -1,0 +1,243 @@
+//! The libraries: names, sizes and item counts.
+
+mod counting;
+
+use std::{
+    collections::BTreeMap,
+    time::{Duration, Instant},
+};
+
+use super::{
+    item_count::{Count, RECOUNT},
+    sanitize::normalize_token,
+};
+use crate::plex::{id::Id, wire::Providers};
+
+/// At most this many libraries are kept.
+pub const MAX_LIBRARIES: usize = 2_000;
+/// One library.
+#[derive(Debug)]
+pub struct Library {
+    /// Its name.
+    pub title: Box<str>,
+    /// `movie`, `show`, `artist`, `photo`, `homevideo`.
+    pub kind: Box<str>,
+    /// Milliseconds of everything in it.
+    pub duration: Option<f64>,
+    /// Bytes of everything in it.
+    pub storage: Option<f64>,
+    /// When it was last scanned, in seconds since the epoch.
+    pub scanned: Option<f64>,
+    /// Whether it is being scanned.
+    pub refreshing: Option<bool>,
+    /// How many items.
+    pub items: Option<f64>,
+    /// When the newest item was added, in seconds since the epoch.
+    pub newest: Option<f64>,
+    /// What else is counted: shows, seasons, artists, albums.
+    pub contents: BTreeMap<&'static str, f64>,
+    count: Count,
+}
+
+impl Library {
+    /// The `content_type` label of the items.
+    #[must_use]
+    pub fn content_type(&self) -> &'static str {
+        self.count.plan[0].content_type
+    }
+}
+
+/// All libraries.
+#[derive(Debug)]
+pub struct Libraries {
+    by_id: BTreeMap<Id, Library>,
+    /// The pause between regular counts of a library.
+    recount: Duration,
+    /// Requests that these take in an hour.
+    counts_per_hour: u32,
+    /// Libraries beyond the limit.
+    pub dropped: u64,
+}
+
+impl Default for Libraries {
+    /// None is known yet.
+    fn default() -> Self {
+        Self {
+            by_id: BTreeMap::new(),
+            recount: RECOUNT,
+            counts_per_hour: 0,
+            dropped: 0,
+        }
+    }
+}
+
+impl Libraries {
+    /// The libraries, by id.
+    pub fn iter(&self) -> impl ExactSizeIterator<Item = (Id, &Library)> {
+        self.by_id.iter().map(|(id, library)| (*id, library))
+    }
+
+    /// One library.
+    #[must_use]
+    pub fn get(&self, id: Id) -> Option<&Library> {
+        self.by_id.get(&id)
+    }
+
+    /// Applies the list of providers; true when names or kinds changed, so that labels must.
+    pub fn apply_listing(&mut self, providers: &Providers, now: Instant) -> bool {
+        let Some(listed) = providers.libraries() else {
+            return false;
+        };
+        let content = providers.content();
+        self.dropped += content.map_or(0, |content| content.directories.dropped());
+        let mut changed = false;
+        let mut before = std::mem::take(&mut self.by_id);
+        for (id, directory) in listed {
+            if self.by_id.contains_key(&id) {
+                // Listed twice: the first counts.
+                continue;
+            }
+            if self.by_id.len() >= MAX_LIBRARIES {
+                self.dropped += 1;
+                continue;
+            }
+            let title: Box<str> = directory.title.or_empty().into();
+            let kind: Box<str> = normalize_token(directory.kind.or_empty()).into();
+            let old = before.remove(&id).filter(|old| old.kind == kind);
+            changed |= old.is_none();
+            let (duration, storage) = (
+                directory.duration_total.non_negative(),
+                directory.storage_total.non_negative(),
+            );
+            let mut library = old.unwrap_or_else(|| Library::new(kind, now));
+            if library.title != title {
+                library.title = title;
+                changed = true;
+            }
+            if library.counted_before()
+                && (library.duration, library.storage) != (duration, storage)
+            {
+                library.count.request(now);
+            }
+            library.duration = duration;
+            library.storage = storage;
+            library.scanned = directory.scanned_at.non_negative().filter(|at| *at > 0.0);
+            library.refreshing = directory.refreshing.get();
+            self.by_id.insert(id, library);
+        }
+        self.plan_counts();
+        changed || !before.is_empty()
+    }
+
+    /// Plex says that a library changed.
+    pub fn changed(&mut self, id: Id, now: Instant) {
+        if let Some(library) = self.by_id.get_mut(&id) {
+            library.count.request(now);
+        }
+    }
+
+    /// Plex says that some library with items of this metadata type changed, and not which.
+    pub fn some_changed(&mut self, metadata_type: Option<u64>, now: Instant) {
+        let kind = match metadata_type {
+            Some(1) => "movie",
+            Some(2..=4) => "show",
+            Some(8..=10) => "artist",
+            Some(13 | 14) => "photo",
+            _ => return,
+        };
+        for library in self.by_id.values_mut() {
+            if &*library.kind == kind {
+                library.count.request(now);
+            }
+        }
+    }
+}
+
+impl Library {
+    fn new(kind: Box<str>, now: Instant) -> Self {
+        Self {
+            title: Box::default(),
+            duration: None,
+            storage: None,
+            scanned: None,
+            refreshing: None,
+            items: None,
+            newest: None,
+            contents: BTreeMap::new(),
+            count: Count::new(&kind, now),
+            kind,
+        }
+    }
+
+    fn counted_before(&self) -> bool {
+        self.items.is_some()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    pub(super) fn providers(directories: &str) -> Providers {
+        serde_json::from_str(&format!(
+            r#"{{"MediaProvider":[{{"identifier":"com.plexapp.plugins.library","Feature":[
+                {{"type":"content","Directory":[{{"title":"Home"}},{directories}]}},{{"type":"search"}}]}},
+                {{"identifier":"tv.plex.providers.epg.cloud:12","Feature":[{{"type":"content","Directory":[
+                {{"id":"9","type":"movie","title":"Live"}}]}}]}}]}}"#
+        ))
+        .unwrap()
+    }
+
+    pub(super) fn only(libraries: &Libraries) -> &Library {
+        libraries.iter().next().unwrap().1
+    }
+
+    #[test]
+    fn only_libraries_of_the_local_provider_count() {
+        let mut libraries = Libraries::default();
+        let now = Instant::now();
+        assert!(libraries.apply_listing(
+            &providers(
+                r#"{"id":"1","type":"movie","title":"Films","storageTotal":"5"},
+                   {"id":"playlists","type":"playlist"},{"id":2,"type":"homevideo","title":"Us"}"#
+            ),
+            now
+        ));
+        let titles: Vec<_> = libraries
+            .iter()
+            .map(|(_, library)| &*library.title)
+            .collect();
+        assert_eq!(titles, ["Films", "Us"]);
+        assert_eq!(only(&libraries).storage, Some(5.0));
+        assert_eq!(only(&libraries).duration, None);
+        // MaybeObject deleted, one renamed.
+        assert!(libraries.apply_listing(
+            &providers(r#"{"id":"1","type":"movie","title":"Movies"}"#),
+            now
+        ));
+        assert_eq!(&*only(&libraries).title, "Movies");
+        assert!(!libraries.apply_listing(
+            &providers(r#"{"id":"1","type":"movie","title":"Movies"}"#),
+            now
+        ));
+    }
+
+    #[test]
+    fn an_answer_that_does_not_tell_deletes_nothing() {
+        let mut libraries = Libraries::default();
+        let now = Instant::now();
+        libraries.apply_listing(
+            &providers(r#"{"id":"1","type":"movie","title":"Films"}"#),
+            now,
+        );
+        for json in [
+            r#"{"startState":"startingPlugins"}"#,
+            r#"{"startState":"startingPlugins","MediaProvider":[{"identifier":"com.plexapp.plugins.library","Feature":[{"type":"content"}]}]}"#,
+        ] {
+            libraries.apply_listing(&serde_json::from_str(json).unwrap(), now);
+            assert_eq!(libraries.iter().len(), 1, "{json}");
+        }
+        libraries.apply_listing(&providers(r#"{"id":"x"}"#), now);
+        assert_eq!(libraries.iter().len(), 0);
+    }
+}

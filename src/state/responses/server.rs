@@ -1,0 +1,105 @@
+//! What a response of `/` changes.
+
+use log::Level;
+
+use super::Response;
+use crate::{
+    clock::Timestamp,
+    output::Sanitized,
+    plex::{
+        error::PlexError,
+        request::{Endpoint, PlexResponse},
+        wire,
+    },
+    state::{State, actions::Effects, schedule, server::Server, statistics::Expiring},
+};
+
+impl State {
+    pub(super) fn server_completed(
+        &mut self,
+        result: &Response,
+        now: Timestamp,
+        effects: &mut Effects,
+    ) {
+        let server = match result {
+            Ok(PlexResponse::Server(server)) => Ok(server),
+            Ok(_) => return,
+            Err(error) => Err(error),
+        };
+        self.record(Endpoint::Server, server.err(), effects);
+        let interval = match server {
+            Ok(_) if self.socket_up => schedule::SERVER,
+            Ok(_) => schedule::SERVER_POLLING,
+            Err(PlexError::Unauthorized | PlexError::Forbidden) => schedule::REFUSED,
+            Err(_) => schedule::SERVER,
+        };
+        self.schedule
+            .server
+            .completed(&server, now.monotonic, interval);
+        match server {
+            Ok(server) => {
+                self.apply_server(server, now, effects);
+                if !std::mem::replace(&mut self.up, true) {
+                    self.schedule.plex_recovered(now.monotonic);
+                }
+            }
+            Err(_) => {
+                if std::mem::replace(&mut self.up, false) {
+                    self.sessions.interrupted();
+                    self.activities.clear();
+                }
+            }
+        }
+    }
+
+    fn apply_server(&mut self, server: &wire::Server, now: Timestamp, effects: &mut Effects) {
+        let newer = Server::of(server);
+        if self
+            .server
+            .as_ref()
+            .is_some_and(|older| older.id != newer.id)
+        {
+            effects.log(
+                Level::Warn,
+                "Plex: another server answers now (another machine identifier); everything \
+                 starts afresh under its server_id",
+            );
+            self.begin_again(now);
+        }
+        let transcodes = server.transcoder_active_video_sessions.non_negative();
+        let before = self.active_transcodes.get(now.monotonic).copied().flatten();
+        self.active_transcodes.set(transcodes, now.monotonic);
+        if let Some(changed) = self.transcodes_changed.take() {
+            let again = changed + schedule::SERVER_TRANSCODE_AGAIN;
+            if before == transcodes && now.monotonic < again {
+                self.transcodes_changed = Some(changed);
+                self.schedule.server.request(again);
+            }
+        }
+        let older = self.server.as_ref();
+        if older.is_none_or(|older| older.version != newer.version) {
+            effects.log(
+                Level::Info,
+                format!(
+                    "Plex: Media Server `{}` {} on {}, Plex Pass: {}",
+                    Sanitized(&newer.name),
+                    Sanitized(&newer.version),
+                    Sanitized(&newer.platform),
+                    if newer.plex_pass { "yes" } else { "no" }
+                ),
+            );
+        }
+        match (older.map(|older| older.plex_pass), newer.plex_pass) {
+            (Some(false), true) | (None, _) => {
+                self.schedule.resources.reschedule(now.monotonic);
+                self.schedule.bandwidth.reschedule(now.monotonic);
+            }
+            _ => {}
+        }
+        if !newer.plex_pass {
+            self.load = Expiring::default();
+            self.sent = Expiring::default();
+        }
+        self.server = Some(newer);
+    }
+}

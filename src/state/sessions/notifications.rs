@@ -1,0 +1,163 @@
+//! What `playing` and `transcodeSession` notifications change.
+//!
+//! A notification about a known session is applied at once, because it marks the exact moment of a
+//! change; whatever it leaves open is decided by the listing that it requests.
+
+use std::time::{Duration, Instant};
+
+use super::Sessions;
+use crate::{
+    plex::{
+        id::Id,
+        notification::{Playing, TranscodeEvent},
+        wire::TranscodeSession,
+    },
+    state::{actions::Effects, classify::transcode_id, phase::Phase, play::EndReason},
+};
+
+/// An `.end` of a transcode that no `.start` follows for this long causes a listing.
+const SEEK_GRACE: Duration = Duration::from_millis(1_500);
+/// A listing waits this long when a client flaps between two items; each time twice as long …
+const REFUTED_PAUSE: Duration = Duration::from_millis(500);
+/// … up to `2^MAX_REFUTED` times.
+const MAX_REFUTED: u32 = 7;
+/// After a stop, what follows under the same key is listed within this time.
+const STOP_SETTLES: Duration = Duration::from_secs(1);
+/// After a stop that names no live session, Plex is polled again for this long, because it may go on
+/// listing the session for a while.
+const STOP_RECHECKS: Duration = Duration::from_secs(12);
+
+impl Sessions {
+    /// Applies a `playing` notification.
+    pub fn on_notification(&mut self, playing: &Playing, now: Instant, effects: &mut Effects) {
+        let state = playing.state.or_empty();
+        let over = Phase::is_over(state);
+        let phase = Phase::parse(state);
+        let item = playing.rating_key.get().and_then(Id::parse);
+        let Some(key) = playing.session_key.get() else {
+            // Old clients stop without a key.
+            effects.refresh_sessions = true;
+            if over {
+                self.recheck_until = Some(now + STOP_RECHECKS);
+            }
+            return;
+        };
+        let Some(play) = self.live.get_mut(key) else {
+            if over {
+                self.pending.stop(key, item, now);
+                // A stop may come under a key of its own (node-plex-api#80).
+                if item.is_some() && self.live.values().any(|play| play.rating_key == item) {
+                    effects.request_sessions(now);
+                    self.recheck_until = Some(now + STOP_RECHECKS);
+                }
+            } else {
+                let follows = self.ended.has_key(key);
+                if self.pending.on_notification(key, item, phase, follows, now) {
+                    effects.request_sessions(now);
+                }
+            }
+            return;
+        };
+        self.touched.key(key);
+        let other = play.is_other_item(item);
+        match (over, other) {
+            // Of the item before, or of one that was never listed. The listing decides whether
+            // what it shows goes on.
+            (true, true) => {
+                self.pending.stop(key, item, now);
+                if play.clock.superseded().is_some() {
+                    effects.request_sessions(now);
+                }
+            }
+            (true, false) => {
+                let at = play.clock.superseded().unwrap_or(now);
+                let credit = play.clock.stop(at);
+                self.record(key, credit);
+                if item.is_none() {
+                    self.pending.stop(key, None, now);
+                }
+                if let Some(play) = self.live.remove(key) {
+                    self.finish(play, EndReason::Stopped, now, effects);
+                }
+                // The next item under its key may be listed already, or in a moment.
+                effects.request_sessions(now);
+                self.recheck_until = self.recheck_until.max(Some(now + STOP_SETTLES));
+            }
+            // The next item under the same key: the listing will tell all about it.
+            (false, true) => {
+                let credit = play.clock.supersede(now);
+                let pause = match play.refuted {
+                    (refuted, times) if refuted == item => REFUTED_PAUSE * (1 << times),
+                    _ => Duration::ZERO,
+                };
+                if self.pending.on_notification(key, item, phase, true, now) {
+                    effects.request_sessions(now + pause);
+                }
+                self.record(key, credit);
+            }
+            (false, false) => {
+                if play.clock.superseded().is_some() {
+                    play.clock.reinstate();
+                    let other = self.pending.next_item(key);
+                    play.refuted = match play.refuted {
+                        (refuted, times) if refuted == other => {
+                            (other, (times + 1).min(MAX_REFUTED))
+                        }
+                        _ => (other, 0),
+                    };
+                    self.pending.forget(key);
+                }
+                let transcode = playing.transcode_session.get().map(transcode_id);
+                if transcode.is_some_and(|transcode| play.is_new_transcode(transcode)) {
+                    effects.request_sessions(now);
+                }
+                if let Some(offset) = playing.view_offset.non_negative() {
+                    play.view_offset = Some(offset);
+                }
+                if let Some(phase) = phase {
+                    effects.refresh_sessions |= phase != play.phase();
+                    let credit = play.on_notification(phase, now);
+                    self.watch.silence(play);
+                    self.record(key, credit);
+                }
+            }
+        }
+    }
+
+    /// Applies a `transcodeSession.*` notification: to the session that carries the transcode's
+    /// key, and to no other.
+    pub fn on_transcode_notification(
+        &mut self,
+        event: TranscodeEvent,
+        transcode: TranscodeSession,
+        now: Instant,
+        effects: &mut Effects,
+    ) {
+        let id = transcode
+            .key
+            .get()
+            .map(transcode_id)
+            .unwrap_or_default()
+            .to_owned();
+        let key = self.by_transcode.get(&*id);
+        let play = key
+            .and_then(|key| self.live.get_mut(key))
+            .filter(|play| play.owns_transcode(&id));
+        if let Some(play) = &play {
+            self.touched.key(&play.session);
+        }
+        match (event, play) {
+            // Not the end of playback: a seek ends and starts the same key within a second.
+            (TranscodeEvent::End, Some(_)) => effects.request_sessions(now + SEEK_GRACE),
+            (_, Some(play)) => play.update_transcode(transcode, event == TranscodeEvent::Start),
+            (TranscodeEvent::End, None) => {}
+            // A session may have begun with it or changed to it. Updates of one that nobody carries
+            // (a download) come every few seconds: they are a reason once.
+            (_, None) => {
+                if self.pending.on_transcode(&id, now) {
+                    effects.request_sessions(now);
+                }
+            }
+        }
+    }
+}
