@@ -1,17 +1,14 @@
-//! Health: the marker a running exporter holds, and the probe that looks for it.
+//! The health marker.
 //!
-//! The marker is a file that names its process and is *locked* by it (`flock`). The kernel releases
-//! the lock when the process ends, however it ends, so the marker of a killed process is
-//! recognized. What the probe cannot judge by the marker alone, it asks `GET /health`.
+//! It is a file that names its process and is *locked* by it (`flock`). The kernel releases the lock
+//! when the process ends, however it ends, so the marker of a killed process is recognized as stale.
 //!
 //! Invariant: the process is written into the marker after the marker is locked. A marker that
 //! names its process and is not locked is therefore stale, never one that is being created.
 
 use std::{
-    fmt,
     fs::{self, File, Metadata, OpenOptions, TryLockError},
     io::{self, Read, Write},
-    net::{SocketAddr, TcpStream},
     os::unix::fs::{MetadataExt, OpenOptionsExt},
     path::{Path, PathBuf},
     sync::Mutex,
@@ -20,20 +17,12 @@ use std::{
 
 use log::warn;
 
-use crate::{config::ProbeConfig, listen::ListenAddress, net::DeadlineStream};
-
 /// How often a running exporter checks that its marker is still there.
 const CHECK_INTERVAL: Duration = Duration::from_secs(5);
-/// How long the probe waits for `GET /health`: the server's own limit is 1 s.
-const HTTP_TIMEOUT: Duration = Duration::from_secs(3);
 /// What a marker begins with; the process id and a line end follow.
 const MAGIC: &str = "plex-exporter ";
 /// A marker is at most this long.
 const MAX_MARKER: u64 = 64;
-/// The response header of `GET /health` that says whether Plex has responded since the start. Until
-/// then the exporter serves, but a wrong URL or token must not look healthy.
-pub const PLEX_RESPONDED: &str = "Plex-Responded";
-
 /// The marker of this process: not yet written, held, or given up.
 #[derive(Debug)]
 pub struct Marker {
@@ -139,7 +128,7 @@ impl Marker {
 
 /// What lies at the marker's path.
 #[derive(Debug, PartialEq, Eq)]
-enum Found {
+pub(super) enum Found {
     /// The marker of a process that runs and holds it.
     Held,
     /// The marker of a process that has ended.
@@ -151,7 +140,7 @@ enum Found {
 }
 
 /// Looks at the marker without following a link and without ever waiting.
-fn inspect(path: &Path) -> Found {
+pub(super) fn inspect(path: &Path) -> Found {
     let Ok(file) = OpenOptions::new()
         .read(true)
         .custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK)
@@ -202,113 +191,6 @@ fn is_locked_by(pid: u32, inode: u64) -> bool {
                 .and_then(|file| file.rsplit(':').next())
                 .is_some_and(|word| word.parse() == Ok(inode))
     })
-}
-
-/// Why the exporter is not healthy.
-#[derive(Debug)]
-pub enum Unhealthy {
-    /// The marker's process has ended.
-    Killed(PathBuf),
-    /// The exporter runs, and Plex has not responded to it yet.
-    PlexHasNotResponded,
-    /// `LISTEN_ADDRESS` has no address.
-    Resolve(ListenAddress, io::Error),
-    /// No response from `GET /health`.
-    NoResponse(SocketAddr, io::Error),
-    /// A response, but not 200.
-    Status(SocketAddr, String),
-}
-
-impl fmt::Display for Unhealthy {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Killed(path) => write!(
-                formatter,
-                "{} was left by a process that no longer runs",
-                path.display()
-            ),
-            Self::PlexHasNotResponded => formatter.write_str(
-                "the exporter runs, but Plex has not responded to it yet; its log says why",
-            ),
-            Self::Resolve(listen, error) => write!(formatter, "{listen}: {error}"),
-            Self::NoResponse(address, error) => write!(
-                formatter,
-                "the exporter is not running: no marker, and GET /health on {address}: {error}"
-            ),
-            Self::Status(address, status) => {
-                write!(formatter, "GET /health on {address} responded {status}")
-            }
-        }
-    }
-}
-
-impl std::error::Error for Unhealthy {
-    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
-        match self {
-            Self::Resolve(_, error) | Self::NoResponse(_, error) => Some(error),
-            Self::Killed(_) | Self::PlexHasNotResponded | Self::Status(..) => None,
-        }
-    }
-}
-
-/// Asks whether the running exporter is healthy.
-///
-/// # Errors
-/// Why it is not.
-pub fn probe(config: &ProbeConfig) -> Result<(), Unhealthy> {
-    match inspect(&config.health_file) {
-        Found::Held => Ok(()),
-        Found::Stale => Err(Unhealthy::Killed(config.health_file.clone())),
-        Found::Empty | Found::NoMarker => ask(&config.listen),
-    }
-}
-
-/// Asks `GET /health` at each address of the server until one responds.
-fn ask(listen: &ListenAddress) -> Result<(), Unhealthy> {
-    let addresses = listen
-        .local_addresses()
-        .and_then(|addresses| {
-            if addresses.is_empty() {
-                return Err(io::ErrorKind::AddrNotAvailable.into());
-            }
-            Ok(addresses)
-        })
-        .map_err(|error| Unhealthy::Resolve(listen.clone(), error))?;
-    let mut last = Ok(());
-    for address in addresses {
-        match get_health(address) {
-            Ok(head) => return judge(address, &head),
-            Err(error) => last = Err(Unhealthy::NoResponse(address, error)),
-        }
-    }
-    last
-}
-
-fn get_health(address: SocketAddr) -> io::Result<String> {
-    let deadline = Instant::now() + HTTP_TIMEOUT;
-    let stream = TcpStream::connect_timeout(&address, HTTP_TIMEOUT)?;
-    let mut stream = DeadlineStream::new(stream, deadline);
-    stream.write_all(b"GET /health HTTP/1.0\r\n\r\n")?;
-    let mut head = Vec::new();
-    stream.take(1024).read_to_end(&mut head)?;
-    Ok(String::from_utf8_lossy(&head).into_owned())
-}
-
-fn judge(address: SocketAddr, head: &str) -> Result<(), Unhealthy> {
-    let status_line = head.lines().next().unwrap_or_default();
-    if status_line.split(' ').nth(1) != Some("200") {
-        return Err(Unhealthy::Status(address, format!("`{status_line}`")));
-    }
-    let no_response = head.lines().any(|line| {
-        line.split_once(':').is_some_and(|(name, value)| {
-            name.eq_ignore_ascii_case(PLEX_RESPONDED) && value.trim() == "no"
-        })
-    });
-    if no_response {
-        Err(Unhealthy::PlexHasNotResponded)
-    } else {
-        Ok(())
-    }
 }
 
 #[cfg(test)]
@@ -402,19 +284,5 @@ mod tests {
         theirs.remove();
         assert_eq!(inspect(&path), Found::Held);
         ours.remove();
-    }
-
-    #[test]
-    fn a_server_that_has_not_heard_from_plex_is_not_healthy() {
-        let address = SocketAddr::from(([127, 0, 0, 1], 1));
-        for (head, healthy) in [
-            ("HTTP/1.1 200 OK\r\nplex-responded: yes\r\n\r\nok\n", true),
-            ("HTTP/1.1 200 OK\r\n\r\nok\n", true),
-            ("HTTP/1.1 200 OK\r\nPlex-Responded: no\r\n\r\nok\n", false),
-            ("HTTP/1.1 503 Service Unavailable\r\n\r\n", false),
-            ("", false),
-        ] {
-            assert_eq!(judge(address, head).is_ok(), healthy, "{head}");
-        }
     }
 }
