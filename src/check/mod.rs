@@ -3,23 +3,18 @@
 //! Each step is one line. A step that fails names the cause and the fix; steps that need it are left
 //! out. What not every Plex offers is `info`, with the metrics that will be absent.
 
+mod connection;
+mod report;
+
 use std::{
-    fmt,
     io::{self, Write},
     time::{Duration, Instant},
 };
 
-use rustls::{
-    Error,
-    client::verify_server_name,
-    pki_types::{CertificateDer, ServerName},
-    server::ParsedCertificate,
-};
-
+use self::{connection::check_connection, report::Report};
 use crate::{
-    config::{Config, ConfigError, TlsOptions},
-    net::{self, Dialer, Stream},
-    output::Sanitized,
+    config::{Config, ConfigError},
+    net::Dialer,
     plex::{
         client::{Client, REQUEST_TIMEOUT},
         error::PlexError,
@@ -27,61 +22,15 @@ use crate::{
         socket::{Received, Socket},
         wire,
     },
-    tls,
     token::Token,
 };
-
-/// How a step went.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Verdict {
-    Ok,
-    /// Worth knowing, but nothing the exporter requires.
-    Info,
-    Fail,
-}
-
-impl fmt::Display for Verdict {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.pad(match self {
-            Self::Ok => "ok",
-            Self::Info => "info",
-            Self::Fail => "FAIL",
-        })
-    }
-}
-
-/// Writes the report and remembers whether a step failed.
-struct Report<W> {
-    out: W,
-    failed: bool,
-}
-
-impl<W: Write> Report<W> {
-    fn line(&mut self, verdict: Verdict, step: &str, text: &str) -> io::Result<()> {
-        self.failed |= verdict == Verdict::Fail;
-        writeln!(self.out, "{verdict:<6}{step:<17}{}", Sanitized(text))?;
-        self.out.flush()
-    }
-
-    fn ok(&mut self, step: &str, text: &str) -> io::Result<()> {
-        self.line(Verdict::Ok, step, text)
-    }
-
-    fn info(&mut self, step: &str, text: &str) -> io::Result<()> {
-        self.line(Verdict::Info, step, text)
-    }
-
-    fn fail(&mut self, step: &str, text: &str) -> io::Result<()> {
-        self.line(Verdict::Fail, step, text)
-    }
-}
 
 /// Checks everything; true when all that is required works.
 ///
 /// # Errors
 /// When the report cannot be written.
 pub fn run(config: Result<Config, ConfigError>, out: impl Write) -> io::Result<bool> {
-    let mut report = Report { out, failed: false };
+    let mut report = Report::new(out);
     match config {
         Ok(config) => {
             report.ok("PLEX_SERVER", &config.server.to_string())?;
@@ -93,7 +42,7 @@ pub fn run(config: Result<Config, ConfigError>, out: impl Write) -> io::Result<b
             }
         }
     }
-    Ok(!report.failed)
+    Ok(!report.failed())
 }
 
 fn check_server(config: &Config, report: &mut Report<impl Write>) -> io::Result<()> {
@@ -115,94 +64,6 @@ fn check_server(config: &Config, report: &mut Report<impl Write>) -> io::Result<
     check_accounts(&client, report)?;
     check_updates(&client, report)?;
     check_socket(config, &dialer, report)
-}
-
-/// Name resolution, TCP and TLS; false when there is no way to go on.
-fn check_connection(
-    config: &Config,
-    dialer: &Dialer,
-    report: &mut Report<impl Write>,
-) -> io::Result<bool> {
-    let deadline = Instant::now() + REQUEST_TIMEOUT;
-    let addresses = match dialer.resolve(deadline) {
-        Ok(addresses) => addresses,
-        Err(error) => {
-            return report
-                .fail("name resolution", &error.to_string())
-                .map(|()| false);
-        }
-    };
-    let list: Vec<String> = addresses
-        .iter()
-        .map(|address| address.ip().to_string())
-        .collect();
-    report.ok("name resolution", &list.join(", "))?;
-    let tcp = match net::connect(&addresses, deadline) {
-        Ok(tcp) => tcp,
-        Err(error) => {
-            return report
-                .fail("TCP", &PlexError::from(error).to_string())
-                .map(|()| false);
-        }
-    };
-    let port = config.server.port();
-    report.ok("TCP", &format!("port {port} accepts connections"))?;
-    if !config.server.is_tls() {
-        let text = "not used: the token is sent in clear text, so keep it within your network";
-        return report.info("TLS", text).map(|()| true);
-    }
-    match dialer.tls_handshake(tcp, deadline) {
-        Ok(stream) => {
-            let names = names_of(&stream).join(", ");
-            if config.tls.skip_verification {
-                let text = format!(
-                    "NOT VERIFIED because of SKIP_TLS_VERIFICATION; the certificate is for {names}"
-                );
-                report.info("TLS", &text)?;
-            } else {
-                report.ok("TLS", &format!("the certificate is valid, for {names}"))?;
-            }
-            Ok(true)
-        }
-        Err(error) => {
-            let error = error.to_string();
-            let error = error.strip_prefix("TLS: ").unwrap_or(&error);
-            let text = match unverified_names(config) {
-                Some(names) => format!("{error} (the certificate is for {})", names.join(", ")),
-                None => error.to_owned(),
-            };
-            report.fail("TLS", &text).map(|()| false)
-        }
-    }
-}
-
-/// The names in the certificate that the server showed.
-fn names_of(stream: &Stream) -> Vec<String> {
-    let nobody = ServerName::try_from("nobody.invalid");
-    let (Some(certificate), Ok(nobody)) = (stream.certificate(), nobody) else {
-        return Vec::new();
-    };
-    let certificate = CertificateDer::from(certificate);
-    let parsed = ParsedCertificate::try_from(&certificate);
-    // A mismatch lists what the certificate is for, so that no parser of our own is needed.
-    match parsed.and_then(|parsed| verify_server_name(&parsed, &nobody)) {
-        Err(Error::InvalidCertificate(problem)) => tls::presented_names(&problem)
-            .into_iter()
-            .map(str::to_owned)
-            .collect(),
-        _ => Vec::new(),
-    }
-}
-
-/// The names in a certificate that was refused.
-fn unverified_names(config: &Config) -> Option<Vec<String>> {
-    let options = TlsOptions {
-        skip_verification: true,
-        ..config.tls.clone()
-    };
-    let dialer = Dialer::new(&config.server, &options).ok()?;
-    let stream = dialer.dial(Instant::now() + REQUEST_TIMEOUT).ok()?;
-    Some(names_of(&stream)).filter(|names| !names.is_empty())
 }
 
 /// The token, the version, Plex Pass; none when there is no way to go on.

@@ -1,96 +1,33 @@
 //! The environment, read into a validated [`Config`]; all errors are reported at once.
 
+mod error;
+mod values;
+mod variables;
+
 use std::{
     error::Error,
     ffi::OsString,
-    fmt,
     path::{Path, PathBuf},
 };
 
 use log::LevelFilter;
-use rustls::pki_types::{CertificateDer, ServerName, pem::PemObject};
+use rustls::pki_types::{CertificateDer, ServerName};
 
+use self::{
+    error::{InvalidValue, InvalidVariable},
+    values::{parse_flag, parse_hidden, parse_level, read_certificates},
+    variables::{DEFAULT_HEALTH_FILE, DEFAULT_LISTEN, DEFAULT_SERVER},
+};
 use crate::{
-    files::{self, FileError},
     listen::ListenAddress,
-    secret::{self, InvalidToken, Secret, quoted},
+    secret::{self, Secret},
     server_url::ServerUrl,
-    token::{self, TokenFileError},
+    token,
 };
 
-/// One environment variable, as `--help` prints it.
-#[derive(Debug)]
-pub struct Variable {
-    /// Its name.
-    pub name: &'static str,
-    /// What it means, in a line.
-    pub meaning: &'static str,
-    /// The value it has when it is not set; empty where there is none.
-    pub default: &'static str,
-}
-
-/// Every variable the exporter reads.
-pub const VARIABLES: [Variable; 11] = [
-    var(
-        "PLEX_SERVER",
-        "URL of the Plex server: scheme, host, port, base path",
-        DEFAULT_SERVER,
-    ),
-    var(
-        "PLEX_TOKEN",
-        "token of the server's administrator (or use PLEX_TOKEN_FILE)",
-        "",
-    ),
-    var(
-        "PLEX_TOKEN_FILE",
-        "file that holds the token; wins over PLEX_TOKEN",
-        "",
-    ),
-    var(
-        "LISTEN_ADDRESS",
-        "address of the metrics server; :PORT is every interface",
-        DEFAULT_LISTEN,
-    ),
-    var(
-        "SKIP_TLS_VERIFICATION",
-        "true or 1: accept any certificate of the Plex server",
-        "false",
-    ),
-    var(
-        "PLEX_CA_FILE",
-        "PEM file of the CA or self-signed certificate to trust",
-        "",
-    ),
-    var(
-        "PLEX_TLS_SERVER_NAME",
-        "name to expect in the certificate",
-        "the URL's host",
-    ),
-    var("LOG_LEVEL", "error, warn, info, debug or trace", "info"),
-    var("TZ", "time zone of log timestamps", "UTC"),
-    var(
-        "HEALTH_FILE",
-        "path of the health marker",
-        DEFAULT_HEALTH_FILE,
-    ),
-    var(
-        "HIDE_LABELS",
-        "comma list of user, title, device: values to hide",
-        "",
-    ),
-];
-
-const DEFAULT_SERVER: &str = "http://plex:32400";
-const DEFAULT_LISTEN: &str = ":9594";
-const DEFAULT_HEALTH_FILE: &str = "/tmp/.healthy";
-
-const fn var(name: &'static str, meaning: &'static str, default: &'static str) -> Variable {
-    Variable {
-        name,
-        meaning,
-        default,
-    }
-}
+pub use error::ConfigError;
+pub use values::HiddenLabels;
+pub use variables::VARIABLES;
 
 /// Everything `plex-exporter` needs to run.
 #[derive(Debug, Clone)]
@@ -126,17 +63,6 @@ pub struct TlsOptions {
     pub server_name: Option<ServerName<'static>>,
 }
 
-/// Which label values are replaced by `hidden`, in metrics and logs alike.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct HiddenLabels {
-    /// The `user` label.
-    pub user: bool,
-    /// The three title labels.
-    pub title: bool,
-    /// The `device` label.
-    pub device: bool,
-}
-
 /// What the `health` command needs; it must work without a token.
 #[derive(Debug)]
 pub struct ProbeConfig {
@@ -144,113 +70,6 @@ pub struct ProbeConfig {
     pub health_file: PathBuf,
     /// Where the exporter serves, asked when it cannot write the marker.
     pub listen: ListenAddress,
-}
-
-/// All errors found in the environment, one line each.
-#[derive(Debug)]
-pub struct ConfigError(Vec<InvalidVariable>);
-
-/// An invalid variable, and the fix.
-#[derive(Debug)]
-struct InvalidVariable {
-    name: &'static str,
-    error: Box<dyn Error + Send + Sync>,
-}
-
-impl fmt::Display for ConfigError {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (index, InvalidVariable { name, error }) in self.0.iter().enumerate() {
-            let line_end = if index == 0 { "" } else { "\n" };
-            write!(formatter, "{line_end}{name}: {error}")?;
-        }
-        Ok(())
-    }
-}
-
-impl Error for ConfigError {}
-
-/// Why the value of a variable is invalid. The value is repeated only where it cannot be a token
-/// that was put into the wrong variable.
-#[derive(Debug)]
-pub enum InvalidValue {
-    /// A value that is none of the documented ones; what they are.
-    Unknown(String, &'static str),
-    /// Not UTF-8.
-    NotText,
-    /// Neither a host name nor an address.
-    NotAServerName,
-    /// Required, and absent.
-    TokenMissing,
-    /// `PLEX_TOKEN` is no token.
-    Token(InvalidToken),
-    /// The token file holds none.
-    TokenFile(PathBuf, TokenFileError),
-    /// `PLEX_CA_FILE` was not read.
-    CaFile(PathBuf, FileError),
-    /// `PLEX_CA_FILE` is damaged.
-    Pem(PathBuf, rustls::pki_types::pem::Error),
-    /// `PLEX_CA_FILE` holds no certificate.
-    NoCertificate(PathBuf),
-}
-
-impl fmt::Display for InvalidValue {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Unknown(value, known) => write!(formatter, "{} {known}", quoted(value)),
-            Self::NotText => formatter.write_str("is not UTF-8 text; write it as plain text"),
-            Self::NotAServerName => formatter.write_str(
-                "is not a host name or IP address; write the name that is in the certificate, \
-                 without scheme and port",
-            ),
-            Self::TokenMissing => formatter.write_str(
-                "is not set; set it, or PLEX_TOKEN_FILE, to the token of the server's \
-                 administrator (the README says how to find it)",
-            ),
-            Self::Token(error) => error.fmt(formatter),
-            Self::TokenFile(path, error) => write!(formatter, "{}: {error}", shown(path)),
-            Self::CaFile(path, error) => write!(
-                formatter,
-                "{}: cannot read the file: {error}; give a readable PEM file",
-                shown(path)
-            ),
-            Self::Pem(path, error) => write!(
-                formatter,
-                "{}: not valid PEM: {error}; copy the file again",
-                shown(path)
-            ),
-            Self::NoCertificate(path) => write!(
-                formatter,
-                "{}: no certificate in it; it must have a BEGIN CERTIFICATE block (PEM, not DER)",
-                shown(path)
-            ),
-        }
-    }
-}
-
-impl Error for InvalidValue {
-    fn source(&self) -> Option<&(dyn Error + 'static)> {
-        match self {
-            Self::Token(error) => Some(error),
-            Self::TokenFile(_, error) => Some(error),
-            Self::CaFile(_, error) => Some(error),
-            Self::Pem(_, error) => Some(error),
-            Self::Unknown(..)
-            | Self::NotText
-            | Self::NotAServerName
-            | Self::TokenMissing
-            | Self::NoCertificate(_) => None,
-        }
-    }
-}
-
-/// A path for an error message; a token in place of one has no slash.
-fn shown(path: &Path) -> String {
-    let path = path.display().to_string();
-    if path.contains('/') {
-        path
-    } else {
-        quoted(&path)
-    }
 }
 
 /// Looks up a variable: the process environment, or a test's own.
@@ -440,61 +259,6 @@ pub fn redact_tokens(lookup: Lookup<'_>) {
     if let Some(value) = lookup("PLEX_TOKEN") {
         let _ = Secret::new(value.to_string_lossy().into_owned());
     }
-}
-
-fn read_certificates(path: PathBuf) -> Result<Vec<CertificateDer<'static>>, InvalidValue> {
-    let pem = match files::read(&path) {
-        Ok((pem, _)) => pem,
-        Err(error) => return Err(InvalidValue::CaFile(path, error)),
-    };
-    match CertificateDer::pem_slice_iter(&pem).collect::<Result<Vec<_>, _>>() {
-        Ok(certificates) if certificates.is_empty() => Err(InvalidValue::NoCertificate(path)),
-        Ok(certificates) => Ok(certificates),
-        Err(error) => Err(InvalidValue::Pem(path, error)),
-    }
-}
-
-fn parse_flag(value: &str) -> Result<bool, InvalidValue> {
-    match value.to_ascii_lowercase().as_str() {
-        "true" | "1" => Ok(true),
-        "false" | "0" => Ok(false),
-        _ => Err(InvalidValue::Unknown(
-            value.to_owned(),
-            "is neither true nor false; use one of them",
-        )),
-    }
-}
-
-fn parse_level(value: &str) -> Result<LevelFilter, InvalidValue> {
-    match value.parse() {
-        Ok(LevelFilter::Off) | Err(_) => Err(InvalidValue::Unknown(
-            value.to_owned(),
-            "is not a level; use error, warn, info, debug or trace",
-        )),
-        Ok(level) => Ok(level),
-    }
-}
-
-fn parse_hidden(value: &str) -> Result<HiddenLabels, InvalidValue> {
-    let mut hidden = HiddenLabels::default();
-    for word in value
-        .split(',')
-        .map(str::trim)
-        .filter(|word| !word.is_empty())
-    {
-        match word {
-            "user" => hidden.user = true,
-            "title" => hidden.title = true,
-            "device" => hidden.device = true,
-            _ => {
-                return Err(InvalidValue::Unknown(
-                    word.to_owned(),
-                    "cannot be hidden; use user, title or device",
-                ));
-            }
-        }
-    }
-    Ok(hidden)
 }
 
 #[cfg(test)]
