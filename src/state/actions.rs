@@ -1,4 +1,4 @@
-//! What a change of state asks of the rest of the program.
+//! The effects of a state change: requests to send and lines to log.
 
 use std::time::Instant;
 
@@ -9,13 +9,13 @@ use crate::plex::{id::Id, request::PlexRequest};
 /// A line for the log.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LogLine {
-    /// How important it is.
+    /// Its severity.
     pub level: Level,
     /// Safe to print: text from outside is sanitized.
     pub text: String,
 }
 
-/// What to do after an event.
+/// What the event loop has to do after an event.
 #[derive(Debug, Default)]
 pub struct Actions {
     /// Requests to send to Plex.
@@ -29,9 +29,9 @@ pub struct Actions {
 pub struct Effects {
     /// Lines to log.
     pub log_lines: Vec<LogLine>,
-    /// `/status/sessions` is wanted at the earliest of these moments.
+    /// When to request `/status/sessions`: the earliest moment asked for.
     pub sessions_at: Option<Instant>,
-    /// A session changed its state, and what else changed with it is in `/status/sessions`.
+    /// A session changed state: `/status/sessions` has the values that changed with it.
     pub refresh_sessions: bool,
     /// Libraries in which a play has begun; `None` is the unknown one.
     pub starts: Vec<Option<Id>>,
@@ -46,7 +46,7 @@ impl Effects {
         });
     }
 
-    /// Asks for `/status/sessions` at `moment` or before.
+    /// Requests `/status/sessions` at `moment` or earlier.
     pub fn request_sessions(&mut self, moment: Instant) {
         self.sessions_at = Some(self.sessions_at.map_or(moment, |at| at.min(moment)));
     }

@@ -1,4 +1,4 @@
-//! What Plex does in the background: scans, downloads, analysis.
+//! Plex's background activities: scans, downloads, analysis.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -8,7 +8,7 @@ use crate::plex::{notification::ActivityChange, wire::Activity};
 /// At most this many running activities are kept; a real server has a handful.
 pub const MAX_RUNNING: usize = 1_000;
 
-/// Activities that run now.
+/// The running activities.
 #[derive(Debug, Default)]
 pub struct Activities {
     running: HashMap<Box<str>, Box<str>>,
@@ -17,7 +17,7 @@ pub struct Activities {
 }
 
 impl Activities {
-    /// Takes the whole list from `/activities`.
+    /// Replaces all activities by those that `/activities` lists.
     pub fn apply_listing(&mut self, activities: &[Activity]) {
         self.running.clear();
         for activity in activities {
@@ -36,7 +36,7 @@ impl Activities {
         let kind = activity.map_or("", |activity| activity.kind.or_empty());
         if change.event.or_empty().trim().eq_ignore_ascii_case("ended") {
             self.running.remove(uuid);
-            // Scans and refreshes; not the analysis of what is there already.
+            // Scans and refreshes; not the analysis of existing items.
             ["library.update", "library.refresh"]
                 .iter()
                 .any(|prefix| kind.starts_with(prefix))
@@ -59,18 +59,18 @@ impl Activities {
         self.running.insert(uuid.into(), kind.into());
     }
 
-    /// Plex is down: whatever ran, runs no more, or will be listed again.
+    /// Plex is down: activities have ended, or are listed again when it is back.
     pub fn clear(&mut self) {
         self.running.clear();
     }
 
-    /// Whether none runs.
+    /// Whether no activity is running.
     #[must_use]
     pub fn is_idle(&self) -> bool {
         self.running.is_empty()
     }
 
-    /// How many run, by type.
+    /// The number of running activities, by type.
     #[must_use]
     pub fn by_type(&self) -> BTreeMap<&str, usize> {
         let mut counts = BTreeMap::new();
@@ -93,7 +93,7 @@ mod tests {
     }
 
     #[test]
-    fn activities_run_until_they_end_or_are_listed_no_longer() {
+    fn activities_run_until_they_end_or_are_no_longer_listed() {
         let mut activities = Activities::default();
         assert!(!activities.on_notification(&change("started", "a", "library.update.section")));
         activities.on_notification(&change("updated", "b", "media.generate.credits"));

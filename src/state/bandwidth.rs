@@ -1,9 +1,9 @@
-//! Bytes sent since the exporter started, out of Plex's window of the last two minutes.
+//! Bytes sent since the exporter started, computed from Plex's window of the last two minutes.
 //!
 //! Plex sends the whole window with every response, in any order, several rows for one second, and
-//! the newest rows still grow. So what was counted is remembered per row, and only the difference
-//! is added. Invariant: no clock is read and no timestamp compared but for equality, so that wrong
-//! or corrected clocks count the same bytes.
+//! the newest rows still grow. Therefore the bytes already counted are remembered for each row, and
+//! only the difference is added. Invariant: no clock is read, and timestamps are compared only for
+//! equality, so inaccurate or adjusted clocks do not change the count.
 
 use std::{
     collections::HashMap,
@@ -12,13 +12,13 @@ use std::{
 
 use crate::plex::{lenient::Number, wire::BandwidthRow};
 
-/// A row is remembered this long after Plex last sent it: many windows, so that a quiet response in
-/// between does not make old rows new.
+/// A row is remembered for this long after Plex last sent it: many windows, so that an empty
+/// response in between does not make old rows look new.
 const REMEMBER: Duration = Duration::from_mins(15);
 /// At most this many rows are remembered; a busy server has some 2,000 in its window.
 pub const MAX_ROWS: usize = 50_000;
 
-/// When, to which account and device, within which network.
+/// Time, account, device, and whether within the server's network.
 type RowKey = (u64, u64, u64, bool);
 
 #[derive(Debug, Clone, Copy)]
@@ -35,14 +35,15 @@ pub struct SentBytes {
     /// Beyond it.
     pub wan: u64,
     rows: HashMap<RowKey, Row>,
-    /// Whether a first window has come: what it held was sent before.
+    /// Whether the first window has arrived. Its bytes were sent before the exporter started.
     begun: bool,
     /// Rows beyond the limit.
     pub dropped: u64,
 }
 
 impl SentBytes {
-    /// Adds what `rows` have that was not counted yet; `sent` is told account, network and bytes.
+    /// Adds the bytes in `rows` that are not counted yet, and calls `sent` with account, network
+    /// (`true` is the LAN) and bytes.
     pub fn add(
         &mut self,
         rows: &[BandwidthRow],
@@ -117,7 +118,7 @@ mod tests {
             now,
             |_, _, _| {},
         );
-        // The window again, the newest grown, a late row between.
+        // The same window: the newest row has grown, and a late one has appeared.
         sent.add(
             &[
                 row(1_003, 1, true, 1),
@@ -128,7 +129,7 @@ mod tests {
             |_, _, _| {},
         );
         assert_eq!((sent.lan, sent.wan), (31, 7));
-        // A quiet response, then the old rows again.
+        // An empty response, then the old rows again.
         sent.add(&[], now + Duration::from_mins(10), |_, _, _| {});
         sent.add(
             &[row(1_005, 1, true, 25), row(1_004, 2, false, 7)],
@@ -139,7 +140,7 @@ mod tests {
     }
 
     #[test]
-    fn what_the_first_window_held_never_counts_but_its_growth_does() {
+    fn bytes_of_the_first_window_never_count_but_its_growth_does() {
         let now = Instant::now();
         let mut sent = SentBytes::default();
         sent.add(
@@ -179,7 +180,7 @@ mod tests {
     }
 
     proptest! {
-        /// Whatever windows are sent in whatever order: every row counts once, at its largest.
+        /// Whatever the windows and their order, every row counts once, at its largest value.
         #[test]
         fn totals_never_fall_and_are_exact(
             windows in prop::collection::vec(

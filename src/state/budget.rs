@@ -1,30 +1,30 @@
-//! A limit on the requests that notifications can trigger, whatever notifications arrive.
+//! A limit on the requests that notifications can trigger.
 //!
 //! The timetable alone costs Plex some 650 requests an hour when nobody plays and 950 with live
-//! sessions. Everything beyond it, for whatever reason, takes a permit here. Each purpose has permits
-//! of its own, so that a storm of one kind of notification delays no request of another kind. What an
-//! hour's permits add to the timetable stays below the limit of the contract.
+//! sessions. Every request beyond it takes a permit here. Each purpose has its own permits, so that
+//! a burst of one kind of notification delays no request of another kind. The timetable and an
+//! hour's permits together stay within the limits that the README promises.
 
 use std::time::{Duration, Instant};
 
-/// Requests an hour while nobody plays, by contract.
+/// Requests an hour while nobody plays, as the README promises.
 const IDLE_LIMIT: u32 = 900;
-/// Requests an hour with up to [`FEW_SESSIONS`] sessions, by contract.
+/// Requests an hour with up to [`FEW_SESSIONS`] sessions, as the README promises.
 const LIVE_LIMIT: u32 = 1_800;
-/// What the timetable takes of that while nobody plays, item counts aside: `/` 240, statistics 240,
-/// `/status/sessions` 60, `/media/providers` 60, `/activities` 30, two once an hour.
+/// The timetable's part of that while nobody plays, without item counts: `/` 240, statistics 240,
+/// `/status/sessions` 60, `/media/providers` 60, `/activities` 30, two others once an hour.
 const IDLE_TIMETABLE: u32 = 632;
 /// The same with live sessions: statistics 480, `/status/sessions` 120.
 const LIVE_TIMETABLE: u32 = 932;
-/// What an hour without a stable socket adds to either: `/status/sessions` is polled every 10 s (8 s
-/// with live sessions), `/` less often, and the socket is attempted 150 times.
+/// What an hour without a stable socket adds to either: `/status/sessions` is polled every 10 s (8
+/// s with live sessions), `/` less often, and there are 150 connection attempts.
 const IDLE_POLLING: u32 = 274;
 const LIVE_POLLING: u32 = 480;
-/// Requests an hour without a socket while nobody plays, by contract.
+/// Requests an hour without a socket while nobody plays, as the README promises.
 const IDLE_POLLING_LIMIT: u32 = 1_000;
-/// At least this many permits come back in an hour, however many libraries are counted.
+/// At least this many permits are refilled in an hour, however many libraries are counted.
 const MIN_PERMITS: u32 = 24;
-/// With more sessions than these, there are more permits in proportion …
+/// With more sessions than this, permits increase in proportion …
 pub const FEW_SESSIONS: u32 = 10;
 /// … up to this multiple: a listing of very many sessions is a large response.
 const MAX_FACTOR: u32 = 5;
@@ -32,7 +32,7 @@ const MAX_FACTOR: u32 = 5;
 /// What a permit is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Purpose {
-    /// Who plays what: `/status/sessions` and the metadata of titles.
+    /// Sessions: `/status/sessions` and the metadata of titles.
     Viewing,
     /// The server itself: `/`.
     Server,
@@ -52,7 +52,7 @@ impl Purpose {
         }
     }
 
-    /// Its percentage of the permits that come back.
+    /// Its percentage of the refilled permits.
     const fn share(self) -> u32 {
         match self {
             Self::Viewing => 55,
@@ -64,8 +64,8 @@ impl Purpose {
 
 /// Permits for one purpose.
 ///
-/// Kept as the moment at which all permits are back (the generic cell rate algorithm): instants
-/// compare exactly, so that [`Self::next`] and [`Self::take`] never disagree.
+/// Stored as the moment at which all permits are available again (the generic cell rate algorithm):
+/// instants compare exactly, so that [`Self::next`] and [`Self::take`] always agree.
 #[derive(Debug)]
 struct Permits {
     full_at: Instant,
@@ -75,7 +75,7 @@ struct Permits {
 
 impl Permits {
     fn next(&self) -> Option<Instant> {
-        // Without a representable moment it lies before the machine's start: long ago.
+        // A moment that cannot be represented lies before the clock's origin, so it has passed.
         self.full_at.checked_sub(self.refill * (self.burst - 1))
     }
 
@@ -87,12 +87,12 @@ impl Permits {
         available
     }
 
-    /// Permits already taken stay taken.
+    /// Changes the rate; permits already taken stay taken.
     fn adapt(&mut self, refill: Duration, burst: u32, now: Instant) {
         if refill != self.refill {
             let taken = self.full_at.saturating_duration_since(now);
             let taken = taken.mul_f64(refill.as_secs_f64() / self.refill.as_secs_f64());
-            // Where fewer can be taken at once now, no more than these are missing.
+            // With a smaller burst, no more than that can be missing.
             self.full_at = now + taken.min(refill * burst);
             self.refill = refill;
         }
@@ -118,8 +118,8 @@ impl RequestBudget {
         Self { permits }
     }
 
-    /// Adapts to the number of live sessions, to the item counts on the timetable of an hour, and to
-    /// whether there is no stable socket, so that more is polled.
+    /// Adapts to the number of live sessions, to the timetable's item counts in an hour, and to
+    /// `polling`: without a stable socket more is polled.
     pub fn adapt(&mut self, sessions: usize, counts: u32, polling: bool, now: Instant) {
         let sessions = u32::try_from(sessions).unwrap_or(u32::MAX);
         for (purpose, permits) in PURPOSES.into_iter().zip(&mut self.permits) {
@@ -128,7 +128,7 @@ impl RequestBudget {
         }
     }
 
-    /// When the next permit can be taken: perhaps long ago.
+    /// When the next permit is available; may be in the past.
     #[must_use]
     pub fn next_permit(&self, purpose: Purpose) -> Option<Instant> {
         self.permits[purpose as usize].next()
@@ -140,7 +140,7 @@ impl RequestBudget {
     }
 }
 
-/// How often a permit comes back.
+/// The interval at which a permit is refilled.
 fn refill(purpose: Purpose, sessions: u32, counts: u32, polling: bool) -> Duration {
     let live = sessions > 0;
     let (limit, timetable) = match (live, polling) {
@@ -187,7 +187,7 @@ mod tests {
     }
 
     #[test]
-    fn a_storm_for_one_purpose_leaves_the_permits_of_the_others() {
+    fn a_burst_for_one_purpose_leaves_the_permits_of_the_others() {
         let now = Instant::now();
         let mut budget = RequestBudget::new(now);
         while budget.take(Purpose::Upkeep, now) {}

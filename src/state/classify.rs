@@ -1,4 +1,5 @@
-//! What a stream is: the label rules of the contract, as functions of what Plex said.
+//! Classification of streams: the documented rules for labels such as `stream_type`, as pure
+//! functions of Plex's values.
 
 use std::borrow::Cow;
 
@@ -10,7 +11,7 @@ pub fn is(text: Option<&str>, word: &str) -> bool {
     text.is_some_and(|text| text.trim().eq_ignore_ascii_case(word))
 }
 
-/// Whether it says what happens to video or audio.
+/// Whether it has a decision for video or audio.
 #[must_use]
 pub fn has_decisions(transcode: &TranscodeSession) -> bool {
     transcode.video_decision.get().is_some() || transcode.audio_decision.get().is_some()
@@ -18,7 +19,7 @@ pub fn has_decisions(transcode: &TranscodeSession) -> bool {
 
 /// `stream_type`: `direct play`, `copy` or `transcode`.
 ///
-/// A TranscodeSession alone does not mean transcoding (clients that ask for a decision get one even
+/// A TranscodeSession alone does not mean transcoding (clients that request a decision get one even
 /// for direct play), so the selected part's own decision comes before its `copy`.
 #[must_use]
 pub fn stream_type<'a>(
@@ -43,7 +44,7 @@ pub fn stream_type<'a>(
     }
 }
 
-/// The bitrate of a version in kbit/s; where Plex leaves it out, that of its selected streams.
+/// The bitrate of a version in kbit/s; where Plex omits it, the sum of its selected streams.
 #[must_use]
 pub fn bitrate(media: &Media) -> Option<f64> {
     let own = plausible_kbps(media.bitrate).filter(|bitrate| *bitrate > 0.0);
@@ -60,8 +61,7 @@ pub fn bitrate(media: &Media) -> Option<f64> {
     })
 }
 
-/// Without a TranscodeSession: what the decisions of the selected part's streams say, as a
-/// TranscodeSession would.
+/// The decisions of a part's streams in the form of a TranscodeSession, for sessions without one.
 #[must_use]
 pub fn stream_decisions(part: &Part) -> Option<TranscodeSession> {
     let decision = |kind| {
@@ -79,7 +79,7 @@ pub fn stream_decisions(part: &Part) -> Option<TranscodeSession> {
         .as_ref()
         .is_some_and(|subtitle| is(subtitle.get(), "burn"))
     {
-        // Subtitles are burnt into the picture, and that takes a video transcode.
+        // Burning subtitles into the picture takes a video transcode.
         video = Some("transcode".into());
     }
     if video.is_none() && audio.is_none() && subtitle.is_none() {
@@ -124,13 +124,13 @@ pub fn transcode_type(transcode: Option<&TranscodeSession>) -> &'static str {
     }
 }
 
-/// A codec that is named: live TV says `""` and `*` for "not known yet".
+/// The codec, unless it is a placeholder: live TV sends `""` and `*` until it is known.
 fn known_codec(codec: &str) -> Option<&str> {
     let codec = codec.trim();
     (!codec.is_empty() && codec != "*").then_some(codec)
 }
 
-/// `subtitle_action`: `none`, `burn`, `copy`, `transcode`, or another word of Plex's.
+/// `subtitle_action`: `none`, `burn`, `copy`, `transcode`, or another value of Plex's.
 #[must_use]
 pub fn subtitle_action(transcode: Option<&TranscodeSession>) -> Cow<'_, str> {
     let Some(transcode) = transcode else {
@@ -153,10 +153,10 @@ pub fn subtitle_action(transcode: Option<&TranscodeSession>) -> Cow<'_, str> {
     }
 }
 
-/// `location`: what the session says, else by the player, else `unknown`.
+/// `location`: the session's own value, else derived from the player, else `unknown`.
 #[must_use]
-pub fn location(said: Option<&str>, local: Option<bool>) -> Cow<'_, str> {
-    match said.map(normalize_token) {
+pub fn location(reported: Option<&str>, local: Option<bool>) -> Cow<'_, str> {
+    match reported.map(normalize_token) {
         Some(location) if !location.is_empty() => location,
         _ => Cow::Borrowed(match local {
             Some(true) => "lan",
@@ -168,9 +168,9 @@ pub fn location(said: Option<&str>, local: Option<bool>) -> Cow<'_, str> {
 
 /// The hardware labels of a transcode: decoding, encoding, full pipeline.
 ///
-/// In its first second a transcode reports no hardware even where it will use some, so nothing is
-/// believed before progress begins. Live TV never reports progress (−1); there, only what is named
-/// counts.
+/// In its first second a transcode reports no hardware even if it will use some, so the labels are
+/// `unknown` until it makes progress. Live TV never reports progress (−1); its hardware counts only
+/// when it is named.
 #[must_use]
 pub fn hardware(transcode: &TranscodeSession) -> [Cow<'_, str>; 3] {
     const UNKNOWN: Cow<'_, str> = Cow::Borrowed("unknown");
@@ -190,8 +190,8 @@ pub fn hardware(transcode: &TranscodeSession) -> [Cow<'_, str>; 3] {
     [decoding.unwrap_or(NONE), encoding.unwrap_or(NONE), full]
 }
 
-/// Whether two states of a transcode have the same labels: its progress, speed and throttling
-/// change every few seconds, and are no labels.
+/// Whether two states of a transcode have the same labels. Its progress, speed and throttling
+/// change every few seconds, and are not among them.
 #[must_use]
 pub fn same_transcode_labels(
     one: Option<&TranscodeSession>,
@@ -238,7 +238,7 @@ mod tests {
     }
 
     #[test]
-    fn stream_type_follows_the_contract() {
+    fn stream_type_follows_the_documented_rules() {
         let both = transcode(r#"{"videoDecision":" Transcode","audioDecision":"copy"}"#);
         let copy = transcode(r#"{"videoDecision":"copy","audioDecision":"COPY"}"#);
         let direct = transcode(r#"{"videoDecision":"directplay"}"#);
@@ -301,7 +301,7 @@ mod tests {
     }
 
     #[test]
-    fn subtitle_action_folds_plex_s_words() {
+    fn subtitle_action_normalizes_the_values_of_plex() {
         for (json, expected) in [
             (r#"{"subtitleDecision":"burn-in"}"#, "burn"),
             (r#"{"subtitleDecision":" Copying"}"#, "copy"),
@@ -325,7 +325,7 @@ mod tests {
     }
 
     #[test]
-    fn hardware_is_not_believed_before_progress_begins() {
+    fn hardware_is_unknown_until_the_transcode_makes_progress() {
         for (json, expected) in [
             (
                 r#"{"progress":0.0,"transcodeHwDecoding":"vaapi"}"#,

@@ -10,9 +10,9 @@ use super::{
 use crate::plex::{id::Id, request::PlexRequest};
 
 impl State {
-    /// Whether it makes sense to ask for more than `/`: until that was answered once, everything is
-    /// tried; after that, only while Plex is up.
-    fn plex_may_answer(&self) -> bool {
+    /// Whether to send requests that `/` does not depend on: until its first response, and then
+    /// only while Plex is up.
+    fn plex_may_respond(&self) -> bool {
         self.up || self.schedule.server.last_completed.is_none()
     }
 
@@ -31,9 +31,9 @@ impl State {
         if self.schedule.sessions.start_if_due(now, budget) {
             requests.push(PlexRequest::Sessions);
         }
-        if self.plex_may_answer() {
+        if self.plex_may_respond() {
             let budget = &mut self.budget;
-            for (slot, request) in self.schedule.while_plex_answers() {
+            for (slot, request) in self.schedule.while_plex_is_up() {
                 if slot.start_if_due(now, budget) {
                     requests.push(request);
                 }
@@ -63,7 +63,7 @@ impl State {
         }
     }
 
-    /// A crowd of sessions has as many titles; the limit on requests is for up to ten.
+    /// The request limit is for up to ten sessions; with more, titles are fetched without permits.
     fn titles_need_permits(&self) -> bool {
         self.sessions.live().len() <= FEW_SESSIONS as usize
     }
@@ -78,7 +78,7 @@ impl State {
         Some((permit.map_or(due, |permit| due.max(permit)), id))
     }
 
-    /// When a silent client causes a listing; only notifications can be missed.
+    /// When a silent client causes a listing. Clients count as silent only while the socket is up.
     fn next_silence_check(&self) -> Option<Instant> {
         let slot = &self.schedule.sessions;
         let silence = self
@@ -89,13 +89,13 @@ impl State {
             .last_completed
             .map(|completed| completed + schedule::SILENCE_MIN_INTERVAL);
         let due = earliest.map_or(silence, |earliest| silence.max(earliest));
-        // In flight, or requested already: nothing to do before that is over.
+        // A listing is in flight or requested already.
         let pending = slot.due(&self.budget).is_none() || slot.is_requested();
         (!pending).then_some(due)
     }
 
-    /// When `/status/sessions` may follow a change of a session's state: at once, unless it has just
-    /// done so, or will anyway.
+    /// When `/status/sessions` may be requested for a session's change of state: immediately,
+    /// unless that has just happened or is scheduled.
     pub(super) fn next_refresh(&self, now: Instant) -> Instant {
         match self.refreshed {
             Some(at) if at > now => at,
@@ -116,9 +116,9 @@ impl State {
             &schedule.accounts,
             &schedule.updater,
         ];
-        let while_plex_answers = slots
+        let while_plex_is_up = slots
             .into_iter()
-            .filter(|_| self.plex_may_answer())
+            .filter(|_| self.plex_may_respond())
             .map(|slot| slot.due(budget));
         [
             schedule.server.due(budget),
@@ -131,7 +131,7 @@ impl State {
             self.next_title().map(|(due, _)| due).filter(|_| self.up),
         ]
         .into_iter()
-        .chain(while_plex_answers)
+        .chain(while_plex_is_up)
         .flatten()
         .min()
     }

@@ -1,5 +1,5 @@
-//! Plays that have ended: their series stay for a minute, and one that an outage ended may go on
-//! within an hour.
+//! Plays that have ended: their series stay for a minute, and a play that an outage ended may
+//! resume within an hour.
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -11,7 +11,7 @@ use super::{
     series::KEEP_ENDED,
 };
 
-/// A play that an outage ended is remembered for this long.
+/// A play that an outage ended is kept for this long.
 pub const KEEP_ORPHANED: Duration = Duration::from_hours(1);
 /// Candidates that are compared for one listed session, newest first.
 const MAX_CANDIDATES: usize = 8;
@@ -34,19 +34,19 @@ fn expiry(end: &End) -> Instant {
     }
 }
 
-/// When it is forgotten, or stops waiting for its library.
+/// When the play is removed, or stops waiting for its library.
 fn deadline(play: &Play) -> Option<Instant> {
     let expiry = play.end.as_ref().map(expiry);
     expiry.into_iter().chain(play.library_deadline()).min()
 }
 
 impl EndedPlays {
-    /// All of them.
+    /// All ended plays.
     pub fn iter(&self) -> impl ExactSizeIterator<Item = &Play> {
         self.plays.values().map(|play| &**play)
     }
 
-    /// All of them, to be changed.
+    /// All ended plays, mutably.
     pub fn iter_mut(&mut self) -> impl Iterator<Item = &mut Play> {
         self.plays.values_mut().map(|play| &mut **play)
     }
@@ -57,13 +57,13 @@ impl EndedPlays {
         self.by_key.contains_key(key)
     }
 
-    /// When one of them expires next.
+    /// When the play with this id expires, or stops waiting for its library.
     #[must_use]
     pub fn deadline(&self, id: u64) -> Option<Instant> {
         deadline(self.plays.get(&id)?)
     }
 
-    /// Keeps `play`; gives back its number.
+    /// Adds `play` and returns its id.
     pub fn insert(&mut self, play: Box<Play>) -> u64 {
         let id = self.next;
         self.next += 1;
@@ -79,7 +79,7 @@ impl EndedPlays {
         id
     }
 
-    /// Takes out the oldest beyond `limit`.
+    /// Removes and returns the oldest plays beyond `limit`.
     pub fn trim(&mut self, limit: usize) -> Vec<Play> {
         let surplus = self.plays.len().saturating_sub(limit);
         let oldest: Vec<u64> = self.plays.keys().take(surplus).copied().collect();
@@ -112,20 +112,20 @@ impl EndedPlays {
             .find(|(_, play)| is_same(play))
     }
 
-    /// One of them, to be changed.
+    /// The play with this id, mutably.
     pub fn get_mut(&mut self, id: u64) -> Option<&mut Play> {
         self.plays.get_mut(&id).map(|play| &mut **play)
     }
 
-    /// Takes one out.
+    /// Removes and returns the play with this id.
     pub fn remove(&mut self, id: u64) -> Option<Box<Play>> {
         let play = self.plays.remove(&id)?;
-        forget(&mut self.by_key, &play.session, id);
-        forget(&mut self.by_info, play.identity.info(), id);
+        unindex(&mut self.by_key, &play.session, id);
+        unindex(&mut self.by_info, play.identity.info(), id);
         Some(play)
     }
 
-    /// Takes out what is kept no longer.
+    /// Removes and returns the plays that have expired.
     pub fn expire(&mut self, now: Instant) -> Vec<Play> {
         let expired: Vec<u64> = self
             .plays
@@ -146,7 +146,7 @@ impl EndedPlays {
     }
 }
 
-fn forget(index: &mut HashMap<Box<str>, Vec<u64>>, key: &str, id: u64) {
+fn unindex(index: &mut HashMap<Box<str>, Vec<u64>>, key: &str, id: u64) {
     if let Some(ids) = index.get_mut(key) {
         ids.retain(|other| *other != id);
         if ids.is_empty() {

@@ -1,6 +1,6 @@
-//! Logs what is wrong once per change and subject, not once per request.
+//! Logs failures once per change and subject, not once per request.
 //!
-//! Invariant: "recovered" is logged only for what failed, was logged, and works now.
+//! Invariant: "recovered" is logged only for a failure that was logged and is over.
 
 use std::collections::BTreeMap;
 
@@ -12,7 +12,7 @@ use crate::{
     plex::{error::PlexError, id::Id, request::Endpoint},
 };
 
-/// What can fail on its own.
+/// What can fail independently.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Subject {
     /// An endpoint.
@@ -21,7 +21,7 @@ pub enum Subject {
     Library(Id),
 }
 
-/// `/`: when this fails, Plex as a whole does.
+/// `/`: when this fails, Plex as a whole is failing.
 const PLEX: Subject = Subject::Endpoint(Endpoint::Server);
 
 impl Subject {
@@ -60,14 +60,14 @@ struct Failure {
     name: String,
 }
 
-/// What fails now.
+/// The current failures.
 #[derive(Debug, Default)]
 pub struct ErrorLog {
     failures: BTreeMap<Subject, Failure>,
 }
 
 impl ErrorLog {
-    /// Records how a request about `subject` went, and logs a change.
+    /// Records the outcome of a request about `subject`, and logs it if it changed.
     pub fn record(&mut self, subject: Subject, error: Option<&PlexError>, effects: &mut Effects) {
         self.record_titled(subject, "", error, effects);
     }
@@ -100,7 +100,7 @@ impl ErrorLog {
         if let Some(other) = covering.filter(|_| subject == PLEX)
             && let Some(failure) = self.failures.get_mut(&other)
         {
-            // The same outage, first found by another request: from now on it is this one's.
+            // The same outage, first seen by another request: from now on it is attributed to Plex.
             failure.logged = false;
             logged = true;
         } else if logged {
@@ -123,7 +123,7 @@ impl ErrorLog {
         );
     }
 
-    /// The subject whose line says already what `subject` now fails of.
+    /// The subject whose log line already covers this failure of `subject`.
     fn covering(&self, subject: Subject, reason: &str, unreachable: bool) -> Option<Subject> {
         self.failures
             .iter()
@@ -132,13 +132,13 @@ impl ErrorLog {
                 let whole = **other == PLEX;
                 (unreachable && failure.unreachable)
                     || (whole && failure.reason == reason)
-                    // An outage shows as a time-out to whoever had a connection.
+                    // On an open connection, an outage shows as a timeout.
                     || (whole && failure.unreachable && reason == "timeout")
             })
             .map(|(other, _)| *other)
     }
 
-    /// Logs once that `subject` is not offered by this Plex, and what is missing then.
+    /// Logs once that this Plex does not offer `subject`, and what is missing without it.
     pub fn report_info(&mut self, subject: Subject, missing: &str, effects: &mut Effects) {
         const REASON: &str = "not offered";
         if self
@@ -161,13 +161,13 @@ impl ErrorLog {
         }
     }
 
-    /// Drops what is known about libraries that are gone.
+    /// Drops the failures of removed libraries.
     pub fn forget_libraries(&mut self, gone: impl Fn(Id) -> bool) {
         self.failures
             .retain(|subject, _| !matches!(subject, Subject::Library(id) if gone(*id)));
     }
 
-    /// Drops what is known about `subject`; its recovery is logged in other words.
+    /// Drops the failure of `subject`; its recovery is logged elsewhere.
     pub fn forget(&mut self, subject: Subject) {
         self.failures.remove(&subject);
     }
@@ -232,7 +232,7 @@ mod tests {
     }
 
     #[test]
-    fn one_line_tells_that_plex_is_unreachable_and_one_that_it_recovered() {
+    fn one_line_says_that_plex_is_unreachable_and_one_that_it_recovered() {
         let lines = lines(&[
             (SESSIONS, Some(refused())),
             (SOCKET, Some(refused())),
@@ -247,7 +247,7 @@ mod tests {
     }
 
     #[test]
-    fn while_kept_connections_work_a_refusing_listener_is_logged_once() {
+    fn a_listener_that_refuses_while_open_connections_work_is_logged_once() {
         let mut outcomes = Vec::new();
         for _ in 0..5 {
             outcomes.extend([(SESSIONS, Some(refused())), (PLEX, None)]);

@@ -1,17 +1,17 @@
-//! Where the counting of a library is: what is counted, in which steps, and when again.
+//! The progress of counting a library's items: its steps, and when they are due.
 
 use std::time::{Duration, Instant};
 
-/// After a notice of change, quiet for this long means that the change is complete …
+/// A change counts as complete when no further one follows for this long …
 pub const QUIET: Duration = Duration::from_secs(2);
-/// … but a scan that goes on and on is counted in between.
+/// … but items are counted at least this often during a long scan.
 const MAX_WAIT: Duration = Duration::from_secs(15);
-/// A library is counted at most this often, however much it changes.
+/// A library is counted at most this often, however often it changes.
 pub const MIN_INTERVAL: Duration = Duration::from_secs(30);
 /// Items are counted this often without any notice of change, unless there are too many libraries for
 /// that.
 pub const RECOUNT: Duration = Duration::from_mins(15);
-/// What is counted beside the items is counted at most this often.
+/// Contents other than the items are counted at most this often.
 pub const CONTENTS_INTERVAL: Duration = Duration::from_mins(50);
 
 /// One query of a count.
@@ -31,7 +31,7 @@ const fn step(content_type: &'static str, metadata_type: Option<u8>) -> Step {
 }
 
 /// The steps for a kind of library. Steps in a row for the same content are alternatives: music is
-/// counted by tracks (10); some servers answer only for 7.
+/// counted by tracks (10); some servers respond only for 7.
 fn plan(kind: &str) -> &'static [Step] {
     match kind {
         "movie" => const { &[step("movies", None)] },
@@ -60,7 +60,7 @@ fn plan(kind: &str) -> &'static [Step] {
     }
 }
 
-/// Where the counting of a library is.
+/// The progress of counting a library.
 #[derive(Debug)]
 pub struct Count {
     /// What is counted; the items come first.
@@ -73,10 +73,10 @@ pub struct Count {
     pub requested: Option<Instant>,
     /// Whether the count was started by a change, so that every step of it takes a permit.
     by_permit: bool,
-    /// Queries that the last count of the items took: more than one where Plex answers not all.
+    /// Queries that the last count of the items took: more than one where alternatives were needed.
     pub item_queries: u32,
     counted: Option<Instant>,
-    /// When everything beside the items was last counted.
+    /// When all contents other than the items were last counted.
     contents_counted: Option<Instant>,
     /// When the change that waits to be counted was first noticed.
     changed: Option<Instant>,
@@ -105,7 +105,7 @@ impl Count {
         self.plan[self.step]
     }
 
-    /// Whether it counts the items, rather than something beside them.
+    /// Whether it counts the items, rather than other contents.
     #[must_use]
     pub fn is_items(&self) -> bool {
         self.step().content_type == self.plan[0].content_type
@@ -118,7 +118,7 @@ impl Count {
         next.is_some_and(|next| next.content_type == self.step().content_type)
     }
 
-    /// A change was noticed: count again once it is quiet.
+    /// Schedules a count for a change, once changes stop.
     pub fn request(&mut self, now: Instant) {
         let first = *self.changed.get_or_insert(now);
         let due = (now + QUIET).min(first + MAX_WAIT);
@@ -134,7 +134,7 @@ impl Count {
         }
     }
 
-    /// Counts the same in another way, at once.
+    /// Continues with the alternative, immediately.
     pub fn try_alternative(&mut self, now: Instant) {
         self.go_to(self.step + 1, now);
     }
@@ -148,7 +148,7 @@ impl Count {
         }
     }
 
-    /// How many more queries count what the library has beside its items.
+    /// The number of queries for contents other than the items.
     #[must_use]
     pub fn contents(&self) -> u32 {
         match self.plan.len() {
@@ -157,8 +157,8 @@ impl Count {
         }
     }
 
-    /// The step that began at `started` is over: on to what else is to be counted, at once, or to
-    /// the items again at `next`.
+    /// Completes the step that began at `started`. The next content is due immediately; after the
+    /// last one, the items are due at `next`.
     pub fn advance(&mut self, started: Instant, now: Instant, next: Instant) {
         if self.is_items() {
             self.counted = Some(started);
@@ -188,7 +188,7 @@ impl Count {
         self.finish(next);
     }
 
-    /// The count is over. A change noticed since it began is still to count.
+    /// Ends the count. A change since it began is still to be counted.
     fn finish(&mut self, next: Instant) {
         self.step = 0;
         self.scheduled = next;

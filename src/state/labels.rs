@@ -1,4 +1,4 @@
-//! The label values of a play, out of what `/status/sessions` says.
+//! The label values of a play, derived from `/status/sessions`.
 
 use super::{
     classify,
@@ -6,10 +6,10 @@ use super::{
 };
 use crate::{config::HiddenLabels, plex::wire::Session};
 
-/// `library`, `library_id` and `library_type` of what is in no known library.
+/// `library`, `library_id` and `library_type` of items in no known library.
 pub const UNKNOWN_LIBRARY: [&str; 3] = ["unknown", "0", "unknown"];
 
-/// The label values of a play, as far as the session itself tells.
+/// The label values of a play that follow from its session.
 #[derive(Debug, Clone, Default, PartialEq)]
 #[expect(clippy::struct_excessive_bools, reason = "labels, not a state machine")]
 pub struct LabelValues {
@@ -33,14 +33,15 @@ pub struct LabelValues {
 }
 
 impl LabelValues {
-    /// The label values of a listed session, but for what its transcode decides: `stream_type`,
-    /// `transcode_type` and `subtitle_action`, because transcodes change by notification too.
+    /// The label values of a listed session, except those that depend on its transcode
+    /// (`stream_type`, `transcode_type`, `subtitle_action`), because notifications change
+    /// transcodes too.
     #[must_use]
     pub fn of(session: &Session, hide: HiddenLabels) -> Self {
         let player = session.player.get();
-        let said = session.session.get().and_then(|link| link.location.get());
+        let reported = session.session.get().and_then(|info| info.location.get());
         let local = player.and_then(|player| player.local.get());
-        let location = classify::location(said, local);
+        let location = classify::location(reported, local);
         let [title, child_title, grandchild_title] = titles(session);
         let user = session.user.get().map_or("", |user| user.title.or_empty());
         let device = player.map_or("", |player| player.device.or_empty());
@@ -75,7 +76,7 @@ impl LabelValues {
     }
 }
 
-/// The text of a play's labels, for every set of labels it appears with.
+/// The encoded label sets of a play.
 #[derive(Debug, Clone, PartialEq)]
 pub struct EncodedLabels {
     /// `session`, `user`, `location`.

@@ -1,4 +1,4 @@
-//! Counters that last: they stay when sessions and their series go, with few series.
+//! Counters that outlive sessions and their series, with few label sets.
 //!
 //! Invariant: no table has more than [`MAX_LABEL_SETS`] label sets; beyond that, new ones are
 //! counted under `other`.
@@ -15,16 +15,16 @@ use crate::{metrics::catalogue, plex::wire::TranscodeSession};
 /// The value of hidden labels.
 pub const HIDDEN: &str = "hidden";
 
-/// Times sessions waited for data, by `location` and `stream_type`.
+/// How often and how long sessions waited for data.
 #[derive(Debug, Default, Clone, Copy)]
 pub struct Buffering {
-    /// Times they went from playing to buffering.
+    /// Changes from playing to buffering.
     pub interruptions: u64,
-    /// Time they waited.
+    /// Time spent buffering.
     pub time: Duration,
 }
 
-/// All counters that last.
+/// All lasting counters.
 #[derive(Debug)]
 pub struct Lasting {
     /// `plex_user_play_seconds_total`
@@ -67,14 +67,14 @@ impl Lasting {
         self.dropped + self.user_play.dropped + self.transcode.dropped
     }
 
-    /// A user exists: their plays are counted from 0 on.
+    /// Adds a counter at 0 for a user.
     pub fn add_user(&mut self, user: &str) {
         if self.user_starts.len() < MAX_LABEL_SETS - 1 {
             self.user_starts.entry(user.into()).or_default();
         }
     }
 
-    /// A user began a play.
+    /// Counts the start of a play.
     pub fn count_start(&mut self, user: &str) {
         let full = self.user_starts.len() >= MAX_LABEL_SETS - 1;
         let user = if full && !self.user_starts.contains_key(user) {
@@ -86,7 +86,7 @@ impl Lasting {
         *self.user_starts.entry(user.into()).or_default() += 1;
     }
 
-    /// Bytes were sent to a user.
+    /// Counts bytes sent to a user.
     pub fn add_bytes(&mut self, user: &str, lan: bool, bytes: u64) {
         let key = (Box::from(user), lan);
         let full = self.user_bytes.len() >= MAX_LABEL_SETS - 2;
@@ -100,7 +100,7 @@ impl Lasting {
         *total = total.saturating_add(bytes);
     }
 
-    /// A session waited for data.
+    /// Counts time that a session waited for data, and whether that interrupted playback.
     pub fn add_buffering(&mut self, play: &Play, time: Duration, interrupted: bool) {
         if time.is_zero() && !interrupted {
             return;
@@ -121,7 +121,7 @@ impl Lasting {
         buffering.interruptions += u64::from(interrupted);
     }
 
-    /// A play whose library is known has played for `time` more.
+    /// Counts `time` played by a play whose library is known.
     pub fn add_user_play(&mut self, play: &mut Play, time: Duration) {
         let row = if let Some(row) = play.rows.user {
             row
@@ -143,7 +143,7 @@ impl Lasting {
         self.user_play.add(row, time);
     }
 
-    /// A play has played for `time` more; that counts here while Plex transcodes for it.
+    /// Counts `time` played, if Plex transcodes for the play.
     pub fn add_transcode(&mut self, play: &mut Play, time: Duration) {
         if time.is_zero() || &*play.labels.stream_type != "transcode" {
             return;
@@ -151,11 +151,11 @@ impl Lasting {
         let row = if let Some(row) = play.rows.transcode {
             row
         } else {
-            let nothing = TranscodeSession::default();
-            let transcode = play.decisions().unwrap_or(&nothing);
+            let no_transcode = TranscodeSession::default();
+            let transcode = play.decisions().unwrap_or(&no_transcode);
             let [decoding, encoding, _] = super::classify::hardware(transcode);
             let decision = normalize_token(transcode.video_decision.or_empty());
-            // The file tells its codec where the transcode does not.
+            // The file's own codec, where the transcode does not name it.
             let file = play.source.as_deref().map_or("", |file| &file.video_codec);
             let source_codec = transcode.source_video_codec.get().unwrap_or(file);
             let values = [

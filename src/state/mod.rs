@@ -1,4 +1,4 @@
-//! Everything the exporter knows, and how events change it.
+//! The state: everything the exporter knows, and how events change it.
 //!
 //! Pure: no I/O, no clock, no channel. [`State::apply`] takes an event and the time, and returns
 //! [`Actions`]: requests to send and lines to log; rendering reads the state. So every behaviour can
@@ -10,7 +10,7 @@
 //! |---|---|
 //! | `sessions` | live sessions, and what listings and notifications change |
 //! | `notifications` | what notifications change beyond sessions, and the socket's state |
-//! | `play`, `play_clock`, `phase`, `identity` | one play, its time, what tells it from others |
+//! | `play`, `play_clock`, `phase`, `identity` | one play, its time, its identity |
 //! | `series`, `ended`, `pending` | series of plays, plays that ended, sessions not listed yet |
 //! | `titles` | metadata to be fetched |
 //! | `labels`, `encoded`, `classify`, `sanitize` | label values, their text, their rules, their bounds |
@@ -22,8 +22,8 @@
 //! | `statistics`, `bandwidth` | host load, bytes sent |
 //! | `exporter` | counters about the exporter itself |
 //! | `due`, `schedule`, `budget` | which requests are due; the timetable; the request limit |
-//! | `error_log` | what is wrong, logged once |
-//! | `actions` | what a change asks of the rest of the program |
+//! | `error_log` | failures, each logged once |
+//! | `actions` | the effects of a change |
 
 pub mod actions;
 mod activities;
@@ -79,7 +79,7 @@ use self::{
 };
 use crate::{clock::Timestamp, config::HiddenLabels, event::Event, plex::id::Id};
 
-/// What went beyond a limit and was ignored, by kind.
+/// The kinds of data that are dropped beyond a limit.
 pub const DROPPED_KINDS: [&str; 7] = [
     "sessions",
     "libraries",
@@ -97,7 +97,7 @@ pub const DROPPED_KINDS: [&str; 7] = [
     reason = "independent facts, not a state machine"
 )]
 pub struct State {
-    /// The server, once it has answered.
+    /// The server, once it has responded.
     pub server: Option<Server>,
     /// Whether the last poll of Plex succeeded.
     pub up: bool,
@@ -109,7 +109,7 @@ pub struct State {
     pub sessions: Sessions,
     /// All libraries.
     pub libraries: Libraries,
-    /// Plays begun, by library; `None` is the unknown one.
+    /// Plays started, by library; `None` is the unknown one.
     pub starts: BTreeMap<Option<Id>, u64>,
     /// The host's load.
     pub load: Expiring<Load>,
@@ -118,32 +118,32 @@ pub struct State {
     sent_bytes: SentBytes,
     /// Names by account, `hidden` where they are hidden.
     accounts: BTreeMap<u64, Box<str>>,
-    /// Accounts without a name that were a reason to list the names once.
+    /// Accounts without a known name, for which the names were requested once.
     unknown_accounts: BTreeSet<u64>,
-    /// Whether a newer release waits, where Plex tells.
+    /// Whether a newer release is available, where Plex reports it.
     pub update_available: Option<bool>,
     /// Background activities.
     pub activities: Activities,
     /// Counters about the exporter.
     pub exporter: Exporter,
     dropped_entries: u64,
-    /// What was dropped when limits were last checked, so that each is logged once.
-    /// Log lines that nobody read; they are dropped outside of the state.
+    /// Log lines dropped because nobody read them; counted outside of the state.
     pub dropped_log_lines: u64,
+    /// Which kinds have been logged as dropped.
     dropped_logged: [bool; DROPPED_KINDS.len()],
     schedule: Schedule,
     budget: RequestBudget,
     counting_items: bool,
     /// When the socket was last connected or lost.
     socket_changed: Option<Instant>,
-    /// When `/status/sessions` last followed a change of a session's state, or will.
+    /// When `/status/sessions` was last requested for a session's change of state, or will be.
     refreshed: Option<Instant>,
     /// A transcode began or ended at this moment, and Plex's count has not changed since.
     transcodes_changed: Option<Instant>,
     error_log: ErrorLog,
     connected_before: bool,
     hide: HiddenLabels,
-    /// Responses to requests from before this moment are another server's.
+    /// Responses to earlier requests belong to another server.
     begun: Instant,
 }
 
@@ -184,9 +184,8 @@ impl State {
         }
     }
 
-    /// Another server answers: everything about the first is forgotten. What the exporter counts
-    /// about itself goes on.
-    fn begin_again(&mut self, now: Timestamp) {
+    /// Another server responds: resets everything but the counters about the exporter itself.
+    fn reset_for_another_server(&mut self, now: Timestamp) {
         let old = std::mem::replace(self, Self::new(self.hide, now));
         self.socket_up = old.socket_up;
         self.connected_before = old.connected_before;
@@ -203,7 +202,7 @@ impl State {
             .map(|()| (self.sent_bytes.lan, self.sent_bytes.wan))
     }
 
-    /// What went beyond a limit, in the order of [`DROPPED_KINDS`].
+    /// How much was dropped beyond each limit, in the order of [`DROPPED_KINDS`].
     #[must_use]
     pub fn dropped(&self) -> [u64; DROPPED_KINDS.len()] {
         [
@@ -232,7 +231,7 @@ impl State {
         self.finish(effects, now.monotonic)
     }
 
-    /// Does what time alone brings about.
+    /// Applies the passage of time.
     #[must_use = "the requests are in flight from now on"]
     pub fn tick(&mut self, now: Timestamp) -> Actions {
         self.finish(Effects::default(), now.monotonic)
@@ -254,7 +253,7 @@ impl State {
             self.schedule.sessions.request(moment);
         }
         if let Some(since) = self.sessions.library_awaited_since() {
-            // Ask for the list at once, and then now and then.
+            // Request the list immediately, and then at intervals.
             let listed = self.schedule.providers.last_completed;
             let moment = listed
                 .filter(|listed| since <= *listed)
@@ -285,7 +284,7 @@ impl State {
             .zip(dropped)
             .zip(&mut self.dropped_logged)
         {
-            // Of dropped log lines the log itself says more.
+            // The logger reports dropped lines itself.
             if count > 0 && *kind != "log" && !std::mem::replace(logged, true) {
                 effects.log(
                     Level::Warn,
@@ -298,7 +297,7 @@ impl State {
         }
     }
 
-    /// Brings everything a scrape shows up to `now`.
+    /// Updates the counters to `now`, before a scrape.
     pub fn prepare_scrape(&mut self, now: Timestamp) {
         self.sessions.accrue(now.monotonic);
     }

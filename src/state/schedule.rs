@@ -210,7 +210,7 @@ impl Schedule {
 
     /// Plex recovered: what failed meanwhile is requested. (What waited is due by itself.)
     pub fn plex_recovered(&mut self, now: Instant) {
-        for (slot, _) in self.while_plex_answers() {
+        for (slot, _) in self.while_plex_is_up() {
             if slot.failures > 0 {
                 slot.request(now);
             }
@@ -225,7 +225,7 @@ impl Schedule {
     }
 
     /// What is not requested while Plex is down.
-    pub fn while_plex_answers(&mut self) -> [(&mut Slot, PlexRequest); 6] {
+    pub fn while_plex_is_up(&mut self) -> [(&mut Slot, PlexRequest); 6] {
         [
             (&mut self.providers, PlexRequest::Providers),
             (&mut self.resources, PlexRequest::Resources),

@@ -3,7 +3,7 @@
 use super::classify::is;
 use crate::plex::{lenient::Text, wire};
 
-/// What `/` says about the server.
+/// The server, as `/` describes it.
 #[derive(Debug, Default, PartialEq)]
 pub struct Server {
     pub name: String,
@@ -12,14 +12,14 @@ pub struct Server {
     pub platform: String,
     pub platform_version: String,
     pub plex_pass: bool,
-    /// Whether plex.tv sees a way to the server from outside, where Plex tells.
+    /// Whether plex.tv can reach the server from outside, where Plex reports it.
     pub remote_access: Option<bool>,
-    /// Whether it is signed in to plex.tv, where Plex tells.
+    /// Whether it is signed in to plex.tv, where Plex reports it.
     pub signed_in: Option<bool>,
 }
 
 impl Server {
-    /// What the response of `/` says.
+    /// Takes the values from a response of `/`.
     #[must_use]
     pub fn of(server: &wire::Server) -> Self {
         let text = |text: &Text| text.or_empty().to_owned();

@@ -17,7 +17,7 @@ const MAX_COUNTS: u32 = 160;
 const RETRY: Duration = Duration::from_mins(2);
 
 impl Libraries {
-    /// Requests for counts on the timetable of an hour.
+    /// Requests for regular counts in an hour.
     #[must_use]
     pub fn counts_per_hour(&self) -> u32 {
         self.counts_per_hour
@@ -26,7 +26,7 @@ impl Libraries {
     /// Spreads the regular counts of many libraries, so that the load on Plex stays bounded.
     pub(super) fn plan_counts(&mut self) {
         let counts = self.by_id.values().map(|library| &library.count);
-        // What is beside the items is counted once an hour at most.
+        // Other contents are counted at most once an hour.
         let (items, contents) = counts.fold((0, 0), |(items, contents), count| {
             (items + count.item_queries, contents + count.contents())
         });
@@ -40,8 +40,8 @@ impl Libraries {
         self.counts_per_hour = quick.min(MAX_COUNTS);
     }
 
-    /// When a library that has just been counted is counted again. Where there are very many, they are
-    /// spread, so that they do not all come in the same hour.
+    /// How long after a count the library is counted again. With very many libraries, first counts
+    /// are spread, so that they do not recur all in the same hour.
     fn next_count(&self, id: Id) -> Duration {
         let first = self
             .by_id
@@ -55,7 +55,7 @@ impl Libraries {
         self.recount * position / count
     }
 
-    /// The count that is most overdue at `now`; one after a change takes a permit.
+    /// Starts the count that is most overdue at `now`; one that a change caused takes a permit.
     pub fn start_count(&mut self, now: Instant, budget: &mut RequestBudget) -> Option<ItemsQuery> {
         let scheduled = self
             .by_id
@@ -95,8 +95,8 @@ impl Libraries {
             .min()
     }
 
-    /// Applies the response to `query`. Returns how the count of the items went, once that is
-    /// decided; one that fails keeps its last value.
+    /// Applies the response to `query`. Returns the outcome of counting the items once it is known;
+    /// after a failure the last value is kept.
     pub fn apply_count<'a>(
         &mut self,
         query: ItemsQuery,
@@ -144,7 +144,7 @@ impl Libraries {
     }
 }
 
-/// Whether another query may fare better, rather than nothing getting through just now.
+/// Whether another query could succeed: not when Plex is unreachable or refuses the token.
 fn is_about_the_query(error: &PlexError) -> bool {
     !error.is_unreachable() && !matches!(error, PlexError::Unauthorized | PlexError::Forbidden)
 }
@@ -163,18 +163,18 @@ mod tests {
         serde_json::from_str(json).unwrap()
     }
 
-    /// Answers every query by `answer` until the count is settled; returns the queries.
+    /// Responds to every query with `respond` until the count is complete; returns the queries.
     fn count(
         libraries: &mut Libraries,
         now: Instant,
-        answer: impl Fn(ItemsQuery) -> Result<Items, PlexError>,
+        respond: impl Fn(ItemsQuery) -> Result<Items, PlexError>,
     ) -> Vec<Option<u8>> {
-        let mut asked = Vec::new();
+        let mut queries = Vec::new();
         while let Some(query) = libraries.start_count(now, &mut RequestBudget::new(now)) {
-            asked.push(query.metadata_type);
-            libraries.apply_count(query, answer(query).as_ref(), now, now);
+            queries.push(query.metadata_type);
+            libraries.apply_count(query, respond(query).as_ref(), now, now);
         }
-        asked
+        queries
     }
 
     #[test]
@@ -185,12 +185,12 @@ mod tests {
             &providers(r#"{"id":"3","type":"artist","title":"Music"}"#),
             now,
         );
-        let asked = count(&mut libraries, now, |query| match query.metadata_type {
+        let queries = count(&mut libraries, now, |query| match query.metadata_type {
             Some(10) => Err(PlexError::Status(500)),
             Some(7) => Ok(items(r#"{"size":0,"totalSize":0}"#)),
             _ => Ok(items(r#"{"size":0,"totalSize":42}"#)),
         });
-        assert_eq!(asked, [Some(10), Some(7), None, Some(8), Some(9)]);
+        assert_eq!(queries, [Some(10), Some(7), None, Some(8), Some(9)]);
         assert_eq!(only(&libraries).items, Some(42.0));
         assert_eq!(only(&libraries).content_type(), "tracks");
     }
@@ -200,14 +200,14 @@ mod tests {
         let now = Instant::now();
         let mut libraries = Libraries::default();
         libraries.apply_listing(&providers(r#"{"id":"2","type":"show","title":"TV"}"#), now);
-        let answer = |query: ItemsQuery| {
+        let respond = |query: ItemsQuery| {
             let total = u64::from(query.metadata_type.unwrap_or(0)) * 10;
             Ok(items(&format!(
                 r#"{{"size":1,"totalSize":{total},"Metadata":[{{"addedAt":1700000000}}]}}"#
             )))
         };
         assert_eq!(
-            count(&mut libraries, now, answer),
+            count(&mut libraries, now, respond),
             [Some(4), Some(2), Some(3)]
         );
         let library = only(&libraries);
@@ -216,9 +216,9 @@ mod tests {
             library.contents,
             BTreeMap::from([("seasons", 30.0), ("shows", 20.0)])
         );
-        assert_eq!(count(&mut libraries, now + RECOUNT, answer), [Some(4)]);
+        assert_eq!(count(&mut libraries, now + RECOUNT, respond), [Some(4)]);
         let later = now + Duration::from_hours(1);
-        assert_eq!(count(&mut libraries, later, answer).len(), 3);
+        assert_eq!(count(&mut libraries, later, respond).len(), 3);
     }
 
     #[test]
@@ -234,8 +234,8 @@ mod tests {
         });
         assert_eq!(only(&libraries).items, Some(0.0));
         let later = now + RECOUNT;
-        let asked = count(&mut libraries, later, |_| Err(PlexError::Timeout));
-        assert_eq!(asked.len(), 1);
+        let queries = count(&mut libraries, later, |_| Err(PlexError::Timeout));
+        assert_eq!(queries.len(), 1);
         assert_eq!(only(&libraries).items, Some(0.0));
         assert_eq!(
             libraries.next_due(&RequestBudget::new(later)),
@@ -261,7 +261,7 @@ mod tests {
             libraries.next_due(&RequestBudget::new(now)),
             Some(at + QUIET)
         );
-        // A scan that never rests is counted in between.
+        // A long scan is counted in between.
         for _ in 0..200 {
             at += Duration::from_millis(500);
             libraries.changed(Id::parse("1").unwrap(), at);

@@ -30,7 +30,7 @@ pub struct Library {
     pub scanned: Option<f64>,
     /// Whether it is being scanned.
     pub refreshing: Option<bool>,
-    /// How many items.
+    /// The number of items.
     pub items: Option<f64>,
     /// When the newest item was added, in seconds since the epoch.
     pub newest: Option<f64>,
@@ -53,7 +53,7 @@ pub struct Libraries {
     by_id: BTreeMap<Id, Library>,
     /// The pause between regular counts of a library.
     recount: Duration,
-    /// Requests that these take in an hour.
+    /// Requests for regular counts in an hour.
     counts_per_hour: u32,
     /// Libraries beyond the limit.
     pub dropped: u64,
@@ -83,7 +83,7 @@ impl Libraries {
         self.by_id.get(&id)
     }
 
-    /// Applies the list of providers; true when names or kinds changed, so that labels must.
+    /// Applies a response of `/media/providers`; true when labels changed, that is, names or kinds.
     pub fn apply_listing(&mut self, providers: &Providers, now: Instant) -> bool {
         let Some(listed) = providers.libraries() else {
             return false;
@@ -94,7 +94,7 @@ impl Libraries {
         let mut before = std::mem::take(&mut self.by_id);
         for (id, directory) in listed {
             if self.by_id.contains_key(&id) {
-                // Listed twice: the first counts.
+                // A duplicate: the first entry wins.
                 continue;
             }
             if self.by_id.len() >= MAX_LIBRARIES {
@@ -129,14 +129,14 @@ impl Libraries {
         changed || !before.is_empty()
     }
 
-    /// Plex says that a library changed.
+    /// A library changed: its items are counted again.
     pub fn changed(&mut self, id: Id, now: Instant) {
         if let Some(library) = self.by_id.get_mut(&id) {
             library.count.request(now);
         }
     }
 
-    /// Plex says that some library with items of this metadata type changed, and not which.
+    /// An unnamed library with items of this metadata type changed.
     pub fn some_changed(&mut self, metadata_type: Option<u64>, now: Instant) {
         let kind = match metadata_type {
             Some(1) => "movie",
@@ -210,7 +210,7 @@ mod tests {
         assert_eq!(titles, ["Films", "Us"]);
         assert_eq!(only(&libraries).storage, Some(5.0));
         assert_eq!(only(&libraries).duration, None);
-        // MaybeObject deleted, one renamed.
+        // One library deleted, one renamed.
         assert!(libraries.apply_listing(
             &providers(r#"{"id":"1","type":"movie","title":"Movies"}"#),
             now
@@ -223,7 +223,7 @@ mod tests {
     }
 
     #[test]
-    fn an_answer_that_does_not_tell_deletes_nothing() {
+    fn the_response_of_a_starting_server_deletes_nothing() {
         let mut libraries = Libraries::default();
         let now = Instant::now();
         libraries.apply_listing(

@@ -64,7 +64,7 @@ impl State {
                 "Plex: another server answers now (another machine identifier); everything \
                  starts afresh under its server_id",
             );
-            self.begin_again(now);
+            self.reset_for_another_server(now);
         }
         let transcodes = server.transcoder_active_video_sessions.non_negative();
         let before = self.active_transcodes.get(now.monotonic).copied().flatten();
