@@ -10,10 +10,10 @@ use flate2::read::GzDecoder;
 
 use crate::{build_info, config::VARIABLES, secret::quoted};
 
-/// What the user asks the program to do.
+/// A command of the user.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Command {
-    /// Export metrics until a signal comes.
+    /// Export metrics until a signal arrives.
     Run,
     /// Report whether the running exporter is healthy.
     Health,
@@ -67,10 +67,10 @@ impl Asset {
     }
 }
 
-/// Why arguments were not understood.
+/// Why the arguments are invalid.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ArgumentError {
-    /// `print` without one of the files there are.
+    /// `print` without the name of a file.
     PrintWhat,
     /// Anything else.
     Unknown(String),

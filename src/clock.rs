@@ -1,18 +1,18 @@
-//! Time, as it is handed to the pure core.
+//! Timestamps. The state reads no clock; it is given the time.
 
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-/// One moment on both clocks: `monotonic` measures durations, `unix_seconds` names moments.
+/// One moment on two clocks.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Timestamp {
-    /// The monotonic clock: for every duration and deadline.
+    /// On the monotonic clock, for durations and deadlines.
     pub monotonic: Instant,
-    /// Seconds since the epoch: for timestamps in metrics and to compare with Plex's rows.
+    /// In seconds since the epoch, for timestamps in metrics.
     pub unix_seconds: f64,
 }
 
 impl Timestamp {
-    /// Reads the clocks. Only the edges of the program call this.
+    /// Reads both clocks. Only the edges of the program call this.
     #[must_use]
     pub fn read() -> Self {
         let since_epoch = SystemTime::now()

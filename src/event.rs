@@ -8,10 +8,10 @@ use crate::plex::{
     request::{PlexRequest, PlexResponse},
 };
 
-/// Something happened.
+/// An event.
 #[derive(Debug)]
 pub enum Event {
-    /// A request that the state asked for is over.
+    /// A request of the state has completed.
     Completed(Completed),
     /// The notification socket is connected.
     SocketUp,
@@ -21,12 +21,12 @@ pub enum Event {
     Notification(Notification),
 }
 
-/// The end of a request.
+/// A completed request.
 #[derive(Debug)]
 pub struct Completed {
-    /// What was requested.
+    /// The request.
     pub request: PlexRequest,
-    /// When it was sent. What Plex says is true for a moment after this.
+    /// When it was sent: the response describes a moment after this.
     pub started: Instant,
     /// HTTP requests that were sent for it.
     pub requests: u8,

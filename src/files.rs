@@ -1,4 +1,5 @@
-//! Reads the small files that the configuration names, whatever really lies there.
+//! Reads the small files that the configuration names, safely even if the path points to something
+//! else.
 
 use std::{
     fmt,
@@ -18,7 +19,7 @@ pub enum FileError {
     Io(io::Error),
     /// A FIFO, a directory or a device. Reading one could block for ever.
     NotRegular,
-    /// Larger than anything that belongs there.
+    /// Larger than any valid file.
     TooLarge,
 }
 
@@ -47,10 +48,10 @@ impl From<io::Error> for FileError {
     }
 }
 
-/// The content of the regular file at `path`, and what the file system says of it.
+/// The content and the metadata of the regular file at `path`.
 ///
 /// # Errors
-/// When it is none, cannot be read, or is too large.
+/// When it is not a regular file, cannot be read, or is too large.
 pub fn read(path: &Path) -> Result<(Vec<u8>, Metadata), FileError> {
     // Without O_NONBLOCK, opening a FIFO waits for a writer.
     let file = OpenOptions::new()
@@ -62,7 +63,7 @@ pub fn read(path: &Path) -> Result<(Vec<u8>, Metadata), FileError> {
         return Err(FileError::NotRegular);
     }
     let mut bytes = Vec::new();
-    // What the file system says of the length may be outdated, or 0 as in /proc.
+    // The length in the metadata may be outdated, or 0 as in /proc.
     (&file).take(MAX_FILE + 1).read_to_end(&mut bytes)?;
     if bytes.len() as u64 > MAX_FILE {
         return Err(FileError::TooLarge);

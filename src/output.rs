@@ -1,7 +1,7 @@
-//! The one place that every text passes on its way to standard output or standard error.
+//! Redaction and sanitizing of all text on its way to standard output or standard error.
 //!
-//! It works line by line: tokens are replaced, and characters that a terminal or a log viewer
-//! obeys instead of showing are escaped.
+//! It works line by line: tokens are replaced, and characters that a terminal or a log viewer would
+//! interpret instead of showing are escaped.
 
 use std::{
     fmt::{self, Write as _},
@@ -10,10 +10,10 @@ use std::{
 
 use crate::secret::redact;
 
-/// What a line has beyond this is cut off. Splitting it could split a token.
+/// Longer lines are truncated. Splitting them could split a token.
 const MAX_LINE: usize = 8 * 1024;
 
-/// Collects what is written into lines and emits each, cleaned, with its line end.
+/// Collects what is written into lines and emits each, redacted and sanitized, with its line end.
 pub struct Lines<F> {
     line: Vec<u8>,
     emit: F,

@@ -3,9 +3,9 @@
 
 use std::{borrow::Cow, fmt, sync::RwLock};
 
-/// What stands in a text in place of a token.
+/// Replaces a token in text.
 pub const REDACTED: &str = "[redacted]";
-/// Shorter values are no Plex tokens (those have 20 characters), and replacing a word such as
+/// Shorter values are not Plex tokens (those have 20 characters), and replacing a word such as
 /// `token` or `t` would garble every line.
 const MIN_REDACTED: usize = 8;
 /// The same, for a value with a digit in it: that is not a word.
@@ -13,7 +13,7 @@ const MIN_REDACTED_WITH_DIGIT: usize = 4;
 /// A token is replaced once in a while, so these are years of tokens.
 const MAX_KNOWN: usize = 64;
 
-/// Every token this process has been given. Only ever locked for a look or a push.
+/// Every token this process has been given. Locked only briefly, to search it or to add to it.
 static KNOWN: RwLock<Vec<Box<str>>> = RwLock::new(Vec::new());
 
 /// A token that cannot be printed by accident: `Debug` is redacted and there is no `Display`.
@@ -50,7 +50,7 @@ impl Secret {
     /// # Errors
     /// When the value is empty or holds anything but visible ASCII.
     pub fn new(value: String) -> Result<Self, InvalidToken> {
-        // An invalid one, too: it is a real token with a line break in it, most of the time.
+        // Even if it is invalid: mostly it is a real token with a line break in it.
         value.split_whitespace().for_each(remember);
         if value.is_empty() {
             Err(InvalidToken::Empty)
@@ -109,11 +109,11 @@ pub fn redact(text: &str) -> Cow<'_, str> {
     })
 }
 
-/// Whether a word in `text` could be a token that stands in the wrong place: an error message must
-/// not repeat it, even where no token is configured that [`redact`] could know.
+/// Whether a word in `text` could be a token in the wrong variable: an error message must not
+/// repeat it, even if [`redact`] does not know it as a token.
 ///
-/// Words, host names and addresses are none: a token mixes digits and letters, or small and
-/// capital letters, over at least eight characters.
+/// Words, host names and addresses do not count: a token mixes digits and letters, or lower and
+/// upper case, over at least eight characters.
 #[must_use]
 pub fn may_be_token(text: &str) -> bool {
     text.split(|character: char| !(character.is_ascii_alphanumeric() || "_-".contains(character)))

@@ -1,4 +1,4 @@
-//! `PLEX_SERVER`: where Plex is, taken apart once and checked.
+//! `PLEX_SERVER`: the address of Plex, parsed and validated.
 
 use std::fmt;
 
@@ -96,7 +96,7 @@ impl ServerUrl {
         if host.is_empty() || host == "[]" {
             return Err(InvalidServerUrl::NoHost);
         }
-        // A colon is followed by digits alone: `Uri` takes a sign, and forgives no digits at all.
+        // Only digits may follow the colon: `Uri` accepts a sign, and nothing at all.
         let port = match authority.as_str().strip_prefix(host.as_str()) {
             Some("") if tls => 443,
             Some("") => 80,

@@ -56,17 +56,18 @@ impl Systemd {
         }
     }
 
-    /// The service serves.
+    /// The service is ready.
     pub fn ready(&self) {
         self.send("READY=1");
     }
 
-    /// The service ends.
+    /// The service is stopping.
     pub fn stopping(&self) {
         self.send("STOPPING=1");
     }
 
-    /// Feeds the watchdog if it is time to. The event loop calls this, which proves the loop alive.
+    /// Feeds the watchdog when it is due. Only the event loop calls this, which proves that it
+    /// runs.
     pub fn alive(&mut self, now: Instant) {
         if let Some(interval) = self.interval
             && self.fed.is_none_or(|fed| now >= fed + interval)
@@ -76,7 +77,7 @@ impl Systemd {
         }
     }
 
-    /// How long the event loop may wait.
+    /// The longest time that the event loop may wait.
     #[must_use]
     pub fn watchdog_interval(&self) -> Option<Duration> {
         self.interval

@@ -15,7 +15,7 @@ pub const SCRAPER_STACK: usize = 128 * 1024;
 /// Starts a named thread.
 ///
 /// # Errors
-/// When the operating system has no thread to give.
+/// When the OS cannot start a thread.
 pub fn spawn(
     name: &str,
     stack: usize,

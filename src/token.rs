@@ -1,4 +1,4 @@
-//! The token in use: where it comes from, and how it is read again when Plex refuses it.
+//! The token in use, and its rotation: the file is read again when Plex refuses the token.
 
 use std::{
     path::{Path, PathBuf},
@@ -17,17 +17,17 @@ use crate::{
 /// The file is read again at most this often, however often Plex refuses the token.
 const READ_INTERVAL: Duration = Duration::from_secs(15);
 
-/// Why a file gave no token.
+/// Why a file does not supply a token.
 #[derive(Debug)]
 pub enum TokenFileError {
     /// The file was not read.
     File(FileError),
-    /// What it holds is no token.
+    /// Its content is not a valid token.
     Token(InvalidToken),
 }
 
-/// Reads the token in the file at `path`; one line end after it is dropped. Says also whether every
-/// user of this machine may read the file.
+/// Reads the token in the file at `path`, without one line end. Also returns whether every user of
+/// this machine can read the file.
 ///
 /// # Errors
 /// When there is none.
@@ -42,7 +42,7 @@ pub fn read_file(path: &Path) -> Result<(Secret, bool), TokenFileError> {
     Ok((secret, for_everybody))
 }
 
-/// The token that requests carry. Clones share it: all use a new one at once.
+/// The token that requests carry. Clones share it, and all use a new one immediately.
 #[derive(Debug, Clone)]
 pub struct Token(Arc<Shared>);
 
@@ -87,8 +87,8 @@ impl Token {
         self.lock().secret.clone()
     }
 
-    /// Plex refused `refused`: reads the file again, if it is time to. Returns whether there is
-    /// another token now, so that the request is worth sending again.
+    /// Plex refused `refused`: reads the file again, if that is due. Returns whether there is
+    /// another token now, so that the request is worth repeating.
     #[must_use]
     pub fn refused(&self, refused: &Secret, now: Instant) -> bool {
         let mut current = self.lock();

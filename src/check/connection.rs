@@ -20,7 +20,7 @@ use crate::{
     tls,
 };
 
-/// Name resolution, TCP and TLS; false when there is no way to go on.
+/// Name resolution, TCP and TLS; false if the remaining steps cannot run.
 pub(super) fn check_connection(
     config: &Config,
     dialer: &Dialer,
@@ -79,7 +79,7 @@ pub(super) fn check_connection(
     }
 }
 
-/// The names in the certificate that the server showed.
+/// The names in the certificate that the server presented.
 fn names_of(stream: &Stream) -> Vec<String> {
     let nobody = ServerName::try_from("nobody.invalid");
     let (Some(certificate), Ok(nobody)) = (stream.certificate(), nobody) else {
@@ -87,7 +87,7 @@ fn names_of(stream: &Stream) -> Vec<String> {
     };
     let certificate = CertificateDer::from(certificate);
     let parsed = ParsedCertificate::try_from(&certificate);
-    // A mismatch lists what the certificate is for, so that no parser of our own is needed.
+    // A mismatch lists the names in the certificate, so that no parser of our own is needed.
     match parsed.and_then(|parsed| verify_server_name(&parsed, &nobody)) {
         Err(Error::InvalidCertificate(problem)) => tls::presented_names(&problem)
             .into_iter()
@@ -97,7 +97,7 @@ fn names_of(stream: &Stream) -> Vec<String> {
     }
 }
 
-/// The names in a certificate that was refused.
+/// The names in a certificate that was rejected.
 fn unverified_names(config: &Config) -> Option<Vec<String>> {
     let options = TlsOptions {
         skip_verification: true,

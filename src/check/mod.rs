@@ -1,7 +1,7 @@
-//! `plex-exporter check`: one pass over everything the exporter needs, for a person to read.
+//! `plex-exporter check`: checks everything the exporter needs, and reports to a person.
 //!
-//! Each step is one line. A step that fails names the cause and the fix; steps that need it are left
-//! out. What not every Plex offers is `info`, with the metrics that will be absent.
+//! Each step is one line. A failed step names the cause and the fix; steps that depend on it are
+//! skipped. Features that not every Plex offers are `info`, with the metrics that will be absent.
 
 mod connection;
 mod report;
@@ -25,7 +25,7 @@ use crate::{
     token::Token,
 };
 
-/// Checks everything; true when all that is required works.
+/// Checks everything; true if everything that is required works.
 ///
 /// # Errors
 /// When the report cannot be written.
@@ -66,7 +66,7 @@ fn check_server(config: &Config, report: &mut Report<impl Write>) -> io::Result<
     check_socket(config, &dialer, report)
 }
 
-/// The token, the version, Plex Pass; none when there is no way to go on.
+/// The token, the version and Plex Pass; `None` if the remaining steps cannot run.
 fn check_token(
     client: &Client,
     report: &mut Report<impl Write>,
@@ -90,7 +90,7 @@ fn check_token(
             return report.fail(step, &text).map(|()| None);
         }
     };
-    report.ok("HTTP", "Plex answers")?;
+    report.ok("HTTP", "Plex responds")?;
     report.ok("token", "accepted")?;
     let text = format!(
         "Plex Media Server {} on {}, `{}`",
@@ -146,7 +146,8 @@ fn check_libraries(client: &Client, report: &mut Report<impl Write>) -> io::Resu
     }
 }
 
-/// What needs Plex Pass. Without one, some servers answer 404 and some an empty container.
+/// What needs Plex Pass. Without one, some servers respond with 404 and some with an empty
+/// container.
 fn check_statistics(
     client: &Client,
     server: &wire::Server,
@@ -221,7 +222,7 @@ fn check_updates(client: &Client, report: &mut Report<impl Write>) -> io::Result
     }
 }
 
-/// Why an endpoint that is not required gives nothing.
+/// Why an optional endpoint supplied nothing.
 fn why_not_offered(error: &PlexError) -> String {
     match error {
         PlexError::NotFound => "not offered by this server (404)".to_owned(),

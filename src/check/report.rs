@@ -7,7 +7,7 @@ use std::{
 
 use crate::output::Sanitized;
 
-/// How a step went.
+/// The outcome of a step.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Verdict {
     Ok,

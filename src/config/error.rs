@@ -39,7 +39,7 @@ impl Error for ConfigError {}
 /// that was put into the wrong variable.
 #[derive(Debug)]
 pub enum InvalidValue {
-    /// A value that is none of the documented ones; what they are.
+    /// A value that is none of the documented ones, and what these are.
     Unknown(String, &'static str),
     /// Not UTF-8.
     NotText,
@@ -47,9 +47,9 @@ pub enum InvalidValue {
     NotAServerName,
     /// Required, and absent.
     TokenMissing,
-    /// `PLEX_TOKEN` is no token.
+    /// `PLEX_TOKEN` is not a valid token.
     Token(InvalidToken),
-    /// The token file holds none.
+    /// The token file does not hold a valid token.
     TokenFile(PathBuf, TokenFileError),
     /// `PLEX_CA_FILE` was not read.
     CaFile(PathBuf, FileError),

@@ -36,7 +36,7 @@ pub struct Config {
     pub server: ServerUrl,
     /// The administrator's token.
     pub token: Secret,
-    /// The file that it came from, to be read again when Plex refuses it.
+    /// The file that it came from, to be read again when Plex refuses the token.
     pub token_file: Option<PathBuf>,
     /// How Plex's certificate is verified.
     pub tls: TlsOptions,
@@ -46,9 +46,9 @@ pub struct Config {
     pub health_file: PathBuf,
     /// Label values to hide.
     pub hide: HiddenLabels,
-    /// The least important messages that are logged.
+    /// The lowest severity that is logged.
     pub log_level: LevelFilter,
-    /// What works and should be otherwise, a line each.
+    /// Warnings about questionable settings, one line each.
     pub warnings: Vec<String>,
 }
 
@@ -68,7 +68,7 @@ pub struct TlsOptions {
 pub struct ProbeConfig {
     /// The health marker's path.
     pub health_file: PathBuf,
-    /// Where the exporter serves, asked when it cannot write the marker.
+    /// Where the exporter listens, for the probe when there is no marker.
     pub listen: ListenAddress,
 }
 
@@ -185,7 +185,7 @@ impl Env<'_> {
     /// The token, and the file that it came from.
     fn token(&mut self) -> Option<(Secret, Option<PathBuf>)> {
         if let Some(path) = self.text("PLEX_TOKEN_FILE") {
-            // The token itself in place of the file's name is a likely mistake.
+            // Users sometimes set the token itself instead of the path of the file.
             if !path.contains('/') && secret::may_be_token(&path) {
                 let _ = Secret::new(path.clone());
             }
@@ -216,10 +216,10 @@ impl Env<'_> {
     ) -> Option<(Secret, Option<PathBuf>)> {
         match token::read_file(&path) {
             Ok((token, for_everybody)) => {
-                // A container engine mounts its secrets there, readable within the container alone.
+                // Container engines mount secrets there, readable only within the container.
                 if for_everybody && !path.starts_with("/run/secrets") {
                     self.warnings.push(format!(
-                        "{name}: every user of this machine may read {}; take that right away \
+                        "{name}: every user of this machine can read {}; remove that permission \
                          (chmod o-r)",
                         path.display()
                     ));
@@ -253,8 +253,8 @@ impl Env<'_> {
     }
 }
 
-/// Makes sure that the token in the environment is redacted in whatever is printed from now on, even
-/// when the environment is not looked at any further.
+/// Makes sure that the token in the environment is redacted in everything printed from now on, even
+/// if the rest of the environment is never read.
 pub fn redact_tokens(lookup: Lookup<'_>) {
     if let Some(value) = lookup("PLEX_TOKEN") {
         let _ = Secret::new(value.to_string_lossy().into_owned());

@@ -23,7 +23,7 @@ const CHECK_INTERVAL: Duration = Duration::from_secs(5);
 const MAGIC: &str = "plex-exporter ";
 /// A marker is at most this long.
 const MAX_MARKER: u64 = 64;
-/// The marker of this process: not yet written, held, or given up.
+/// The marker of this process: not written yet, held, or removed.
 #[derive(Debug)]
 pub struct Marker {
     path: PathBuf,
@@ -50,8 +50,8 @@ impl Marker {
         }
     }
 
-    /// Removes the marker of a killed process, so that nobody takes this exporter for that one. Call
-    /// it only once the listen port is ours.
+    /// Removes the marker of a killed process, which is not to be mistaken for that of this one.
+    /// Call it only once the listen port is ours.
     pub fn remove_stale(&self) {
         if matches!(inspect(&self.path), Found::Stale | Found::Empty)
             && let Err(error) = fs::remove_file(&self.path)
@@ -63,7 +63,7 @@ impl Marker {
         }
     }
 
-    /// Writes the marker, and writes it again when it has gone. Warns once if it cannot.
+    /// Writes the marker, and rewrites it when it has disappeared. Warns once if it cannot.
     pub fn keep(&self, now: Instant) {
         let Ok(mut state) = self.state.lock() else {
             return;
@@ -84,7 +84,7 @@ impl Marker {
                 state.held = None;
                 if !std::mem::replace(&mut state.warned, true) {
                     warn!(
-                        "cannot write the health marker {}: {error}; `plex-exporter health` asks \
+                        "cannot write the health marker {}: {error}; `plex-exporter health` uses \
                          GET /health instead (set HEALTH_FILE to a path that is this exporter's \
                          own and writable, for example on a tmpfs)",
                         self.path.display()
@@ -94,8 +94,8 @@ impl Marker {
         }
     }
 
-    /// Removes the marker for good. Where another thread is at it, that is left as it is: the lock
-    /// ends with the process.
+    /// Removes the marker for good. If another thread is using it, it stays: its lock ends with the
+    /// process.
     pub fn remove(&self) {
         if let Ok(mut state) = self.state.try_lock() {
             state.removed = true;
@@ -106,7 +106,7 @@ impl Marker {
         }
     }
 
-    /// Whether `file` is what lies at the marker's path.
+    /// Whether `file` is the one at the marker's path.
     fn is(&self, file: &File) -> bool {
         match (fs::symlink_metadata(&self.path), file.metadata()) {
             (Ok(found), Ok(ours)) => (found.dev(), found.ino()) == (ours.dev(), ours.ino()),
@@ -126,7 +126,7 @@ impl Marker {
     }
 }
 
-/// What lies at the marker's path.
+/// What is at the marker's path.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Found {
     /// The marker of a process that runs and holds it.
@@ -135,11 +135,11 @@ pub(super) enum Found {
     Stale,
     /// An empty file of this user: a marker that is being created, or whose process was killed then.
     Empty,
-    /// Nothing, or what is no marker of this user: a link, a directory, another file.
+    /// Nothing, or something other than a marker of this user: a link, a directory, another file.
     NoMarker,
 }
 
-/// Looks at the marker without following a link and without ever waiting.
+/// Inspects the marker without following links and without ever blocking.
 pub(super) fn inspect(path: &Path) -> Found {
     let Ok(file) = OpenOptions::new()
         .read(true)

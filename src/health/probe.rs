@@ -1,6 +1,6 @@
 //! The probe: `plex-exporter health`.
 //!
-//! Where the marker alone does not decide, it asks `GET /health`.
+//! Where the marker alone does not decide, it requests `GET /health`.
 
 use std::{
     fmt,
@@ -66,7 +66,7 @@ impl std::error::Error for Unhealthy {
     }
 }
 
-/// Asks whether the running exporter is healthy.
+/// Checks whether the running exporter is healthy.
 ///
 /// # Errors
 /// Why it is not.
@@ -74,12 +74,12 @@ pub fn probe(config: &ProbeConfig) -> Result<(), Unhealthy> {
     match inspect(&config.health_file) {
         Found::Held => Ok(()),
         Found::Stale => Err(Unhealthy::Killed(config.health_file.clone())),
-        Found::Empty | Found::NoMarker => ask(&config.listen),
+        Found::Empty | Found::NoMarker => probe_http(&config.listen),
     }
 }
 
-/// Asks `GET /health` at each address of the server until one responds.
-fn ask(listen: &ListenAddress) -> Result<(), Unhealthy> {
+/// Requests `GET /health` from each address of the server until one responds.
+fn probe_http(listen: &ListenAddress) -> Result<(), Unhealthy> {
     let addresses = listen
         .local_addresses()
         .and_then(|addresses| {
@@ -131,7 +131,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_server_that_has_not_heard_from_plex_is_not_healthy() {
+    fn an_exporter_without_a_response_of_plex_is_not_healthy() {
         let address = SocketAddr::from(([127, 0, 0, 1], 1));
         for (head, healthy) in [
             ("HTTP/1.1 200 OK\r\nplex-responded: yes\r\n\r\nok\n", true),

@@ -11,18 +11,18 @@ pub enum DialError {
     Resolve {
         /// The host in `PLEX_SERVER`.
         host: String,
-        /// What the resolver says; `None` when it knows the name, but no address of it.
+        /// The resolver's error; `None` when it knows the name, but no address.
         error: Option<io::Error>,
     },
     /// No address accepted the TCP connection.
     Connect(io::Error),
-    /// The deadline passed while connecting or shaking hands.
+    /// The deadline passed while connecting or during the handshake.
     Timeout,
     /// The TLS handshake failed.
     Tls {
-        /// The name that the certificate had to bear.
+        /// The name that the certificate must have.
         name: String,
-        /// What was wrong.
+        /// The cause.
         error: rustls::Error,
     },
     /// The connection was lost during the TLS handshake.
@@ -49,7 +49,7 @@ impl fmt::Display for DialError {
             Self::Connect(error) => write!(
                 formatter,
                 "cannot connect ({error}): is Plex running, and are host and port in PLEX_SERVER \
-                 right (Plex listens on 32400)?"
+                 correct (Plex listens on 32400)?"
             ),
             Self::Timeout => formatter.write_str("no connection within the time limit"),
             Self::Tls { name, error } => {
@@ -58,7 +58,7 @@ impl fmt::Display for DialError {
             Self::TlsConnectionLost(error) => write!(
                 formatter,
                 "the connection was lost during the TLS handshake ({error}): is this the TLS \
-                 port? A Plex that speaks plain HTTP wants http:// in PLEX_SERVER"
+                 port? if Plex serves plain HTTP there, begin PLEX_SERVER with http://"
             ),
         }
     }
@@ -75,7 +75,7 @@ impl std::error::Error for DialError {
     }
 }
 
-/// Why the TLS variables do not fit together.
+/// Why a dialer could not be set up.
 #[derive(Debug)]
 pub enum DialerError {
     /// The URL's host cannot be in a certificate.

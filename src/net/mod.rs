@@ -1,8 +1,7 @@
 //! Connections to Plex: name resolution, TCP and TLS, each within a deadline.
 //!
 //! HTTP and WebSocket both dial here, so that they share every setting and every error. Proxy
-//! variables (`http_proxy` and its like) are ignored for both alike: the exporter stands beside
-//! its server.
+//! variables (such as `http_proxy`) are ignored: the exporter runs close to its server.
 
 mod error;
 mod stream;
@@ -42,7 +41,7 @@ impl Dialer {
     /// Prepares the connections to `server`.
     ///
     /// # Errors
-    /// An error in the TLS variables.
+    /// An error in the configuration of TLS.
     pub fn new(server: &ServerUrl, options: &TlsOptions) -> Result<Self, DialerError> {
         let tls = if server.is_tls() {
             let name = match &options.server_name {
@@ -89,7 +88,7 @@ impl Dialer {
             return Ok(vec![(address, port).into()]);
         }
         // The resolver of the C library cannot be interrupted: it runs in a thread of its own that
-        // is left behind when it takes too long (it ends by its own time-out).
+        // is abandoned when it takes too long (it ends by its own timeout).
         let (sender, receiver) = bounded(1);
         let name = host.to_owned();
         threads::spawn("resolve", RESOLVER_STACK, move || {
@@ -112,7 +111,7 @@ impl Dialer {
         }
     }
 
-    /// Shakes hands over `tcp` where the URL asks for TLS.
+    /// Performs the TLS handshake over `tcp`, if the URL requires TLS.
     ///
     /// # Errors
     /// Why the handshake failed.

@@ -8,8 +8,7 @@ use std::{
 
 use rustls::{ClientConnection, StreamOwned};
 
-/// Whether an I/O error means that the time ran out. Linux reports a socket time-out as
-/// `WouldBlock`.
+/// Whether an I/O error is a timeout. Linux reports that of a socket as `WouldBlock`.
 #[must_use]
 pub fn is_timeout(error: &io::Error) -> bool {
     matches!(
@@ -35,7 +34,7 @@ impl Stream {
         }
     }
 
-    /// From now on no read or write goes beyond `deadline`, however many bytes trickle in.
+    /// From now on no read or write lasts beyond `deadline`, however slowly bytes arrive.
     pub fn set_deadline(&mut self, deadline: Option<Instant>) {
         self.timed().deadline = deadline;
     }
@@ -49,7 +48,7 @@ impl Stream {
             && tcp.set_nonblocking(false).is_ok()
     }
 
-    /// The certificate the server showed, if the connection is encrypted.
+    /// The certificate that the server presented, if the connection is encrypted.
     #[must_use]
     pub fn certificate(&self) -> Option<&[u8]> {
         match self {
@@ -96,8 +95,8 @@ impl Write for Stream {
 
 /// A TCP stream whose reads and writes fail at a deadline.
 ///
-/// A socket time-out alone starts anew with every byte, so a peer that sends one byte now and then
-/// would block a thread for ever.
+/// A socket timeout alone restarts with every byte, so a peer that sends a byte now and then would
+/// block a thread for ever.
 #[derive(Debug)]
 pub struct DeadlineStream {
     tcp: TcpStream,
@@ -125,8 +124,8 @@ impl DeadlineStream {
     }
 }
 
-/// Repeats what a signal interrupted. A socket call with a time-out is interrupted even when the
-/// process is stopped and continued (a paused container), and that is no error.
+/// Repeats a call that a signal interrupted. A socket call with a timeout is interrupted even when
+/// the process is stopped and continued (a paused container), which is not an error.
 fn uninterrupted<T>(mut work: impl FnMut() -> io::Result<T>) -> io::Result<T> {
     loop {
         match work() {
@@ -194,7 +193,7 @@ mod tests {
         // More than any socket buffer holds.
         let error = stream.write_all(&vec![0; 64 << 20]).unwrap_err();
         assert!(is_timeout(&error), "{error}");
-        // And once it has passed, nothing is even tried.
+        // Once it has passed, no call is made.
         assert!(is_timeout(&stream.read(&mut [0]).unwrap_err()));
     }
 }

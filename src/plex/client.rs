@@ -1,4 +1,4 @@
-//! HTTP to Plex: one request, one decoded response, every limit kept.
+//! HTTP requests to Plex: each is sent and its response decoded within the limits.
 
 use std::{
     io::{self, BufReader, Read},
@@ -27,7 +27,7 @@ use crate::{
     token::Token,
 };
 
-/// How long a request may take, from name resolution to the last byte.
+/// The limit on a request, from name resolution to the last byte.
 pub const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
 /// The largest body that is read, decompressed. A session takes 15 KB, so hundreds fit.
 pub const MAX_BODY: u64 = 10_000_000;
@@ -256,8 +256,8 @@ impl std::fmt::Display for ConnectionLost {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(
             formatter,
-            "the connection was lost ({}): Plex may be restarting; if it always happens, the port \
-             may want https:// in PLEX_SERVER",
+            "the connection was lost ({}): Plex may be restarting; if this persists, the port may \
+             require https:// in PLEX_SERVER",
             self.0
         )
     }

@@ -4,7 +4,7 @@ use std::{error::Error, fmt};
 
 use crate::net::DialError;
 
-/// What an error was caused by; a text where there is no error of another kind behind it.
+/// The cause of an error: another error, or a message.
 pub type Cause = Box<dyn Error + Send + Sync>;
 
 /// A failed request. `Display` says what failed and the fix; no variant holds the token.
@@ -18,7 +18,7 @@ pub enum PlexError {
     Timeout,
     /// The TLS handshake failed.
     Tls(Cause),
-    /// 401: the token is wrong, revoked, or (older servers) not the administrator's.
+    /// 401: the token is invalid, revoked, or (older servers) not the administrator's.
     Unauthorized,
     /// 403: the token is not the administrator's.
     Forbidden,
@@ -47,8 +47,8 @@ impl PlexError {
         "decode",
     ];
 
-    /// The error for a `MediaContainer` that names no server: any JSON could be an empty one, and Plex
-    /// always says who it is.
+    /// The error for a `MediaContainer` that names no server: any JSON object could be an empty
+    /// one, and Plex always names itself.
     #[must_use]
     pub fn not_plex() -> Self {
         Self::Decode(
@@ -140,7 +140,7 @@ impl fmt::Display for PlexError {
 }
 
 impl Error for PlexError {
-    /// `Display` shows the cause itself, so the chain goes on behind it.
+    /// `Display` shows the cause itself, so the chain continues with what caused that.
     fn source(&self) -> Option<&(dyn Error + 'static)> {
         match self {
             Self::Connect(cause)

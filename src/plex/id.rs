@@ -1,12 +1,12 @@
-//! Numbers that name things in Plex.
+//! Numeric ids of Plex's items and libraries.
 
 use std::fmt;
 
-/// An item, a library: only digits, so that it can stand in a URL.
+/// The id of an item or a library: only digits, so that it is safe in a URL.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Id(u64);
 
-/// Longer texts are no numbers, even if they begin with zeros.
+/// Longer text is not an id, even if it begins with zeros.
 const MAX_DIGITS: usize = 20;
 
 impl Id {

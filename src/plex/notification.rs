@@ -19,7 +19,7 @@ use super::{
 pub struct Notification {
     /// Its type, out of [`KINDS`].
     pub kind: &'static str,
-    /// What it says, as far as it matters here.
+    /// Its content, as far as it is used.
     pub payload: Payload,
     /// Elements beyond [`MAX_ENTRIES`].
     pub dropped: u64,
@@ -37,14 +37,14 @@ pub struct LibraryChange {
     pub metadata_type: Option<u64>,
 }
 
-/// What a notification says.
+/// The content of a notification.
 #[derive(Debug)]
 pub enum Payload {
-    /// Sessions reported where they are.
+    /// Sessions reported their state and position.
     Playing(Vec<Playing>),
-    /// Transcodes began, moved on or ended.
+    /// Transcodes began, progressed or ended.
     Transcode(TranscodeEvent, Vec<TranscodeSession>),
-    /// Background activities began, moved on or ended.
+    /// Background activities began, progressed or ended.
     Activity(Vec<ActivityChange>),
     /// Items were added, changed or deleted.
     LibrariesChanged(Vec<LibraryChange>),
@@ -52,7 +52,7 @@ pub enum Payload {
     UpdateChanged,
     /// Whether the server can be reached from outside changed.
     ReachabilityChanged,
-    /// A frame that could not be read: whatever it said is in the listings.
+    /// A frame that could not be decoded: listings show what it reported.
     Undecodable,
     /// Nothing of interest.
     Nothing,
@@ -145,7 +145,8 @@ struct ContentChange {
     metadata_type: Number,
 }
 
-/// The frame of today. Before 1.3 there was no wrapper, and one array name for all types.
+/// The current format of a frame. Before 1.3 there was no wrapper, and one array name for all
+/// types.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
 struct Wrapped {
@@ -173,7 +174,7 @@ struct Container {
 }
 
 impl Notification {
-    /// A frame that could not be read.
+    /// A frame that could not be decoded.
     #[must_use]
     pub fn undecodable() -> Self {
         Self {
@@ -287,8 +288,8 @@ fn elements<T: serde::de::DeserializeOwned>(own: &Raw, old: &Raw, dropped: &mut 
 }
 
 impl TimelineEntry {
-    /// Whether a library changed for good (5 is "processed", 9 "deleted"), rather than is at a step
-    /// in between, or is live TV's or another provider's.
+    /// Whether it is a final change (5 is "processed", 9 "deleted") of a library, rather than an
+    /// intermediate step, live TV or another provider.
     fn is_settled(&self) -> bool {
         is_local(&self.identifier) && matches!(self.state.whole(), Some(5 | 9))
     }
@@ -299,7 +300,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_playing_frame_is_decoded_whatever_its_order_and_drift() {
+    fn a_playing_frame_is_decoded_in_any_order_and_with_any_drift() {
         for text in [
             r#"{"NotificationContainer":{"type":"playing","size":1,"PlaySessionStateNotification":[{"sessionKey":"84","ratingKey":"65787","viewOffset":244000,"state":"paused","transcodeSession":"4avh"}]}}"#,
             r#"{"NotificationContainer":{"PlaySessionStateNotification":[{"viewOffset":"244000","state":"paused","transcodeSession":"4avh","ratingKey":65787,"sessionKey":84}],"size":1,"type":"Playing "}}"#,
@@ -352,14 +353,14 @@ mod tests {
     }
 
     #[test]
-    fn unknown_types_are_other_and_rubbish_is_nothing() {
+    fn unknown_types_are_other_and_invalid_frames_are_none() {
         assert_eq!(
             decode(r#"{"NotificationContainer":{"type":"brand.new","X":[1]}}"#)
                 .unwrap()
                 .kind,
             OTHER
         );
-        for rubbish in [
+        for invalid in [
             "",
             "[]",
             "{}",
@@ -367,7 +368,7 @@ mod tests {
             r#"{"NotificationContainer":3}"#,
             "{\"a\":",
         ] {
-            assert!(decode(rubbish).is_none(), "{rubbish}");
+            assert!(decode(invalid).is_none(), "{invalid}");
         }
     }
 }

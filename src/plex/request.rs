@@ -1,4 +1,4 @@
-//! What the exporter asks Plex for.
+//! Requests to Plex, and their responses.
 
 use super::{id::Id, wire};
 
@@ -144,7 +144,7 @@ impl PlexRequest {
         }
     }
 
-    /// Headers of this request alone. Some servers heed paging only in the query, some only here.
+    /// Headers of this request alone. Some servers honour paging only in the query, some only here.
     #[must_use]
     pub fn headers(&self) -> Vec<(&'static str, String)> {
         match self {
@@ -178,16 +178,16 @@ mod tests {
     use super::*;
 
     #[test]
-    fn paging_stands_in_query_and_headers() {
-        let fetch = PlexRequest::Items(ItemsQuery {
+    fn paging_is_in_query_and_headers() {
+        let request = PlexRequest::Items(ItemsQuery {
             library: Id::parse("2").unwrap(),
             metadata_type: Some(4),
         });
         assert_eq!(
-            fetch.path(),
+            request.path(),
             "/library/sections/2/all?type=4&sort=addedAt:desc\
              &X-Plex-Container-Start=0&X-Plex-Container-Size=1"
         );
-        assert_eq!(fetch.headers().len(), 2);
+        assert_eq!(request.headers().len(), 2);
     }
 }

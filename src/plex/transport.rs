@@ -1,4 +1,5 @@
-//! Lets ureq speak over our own connections, so that HTTP shares them with the WebSocket.
+//! A transport for ureq over the [`Dialer`], so that HTTP and the WebSocket connect in the same
+//! way.
 
 use std::{
     fmt,
@@ -18,7 +19,7 @@ use ureq::{
 
 use crate::net::{Dialer, Stream, is_timeout};
 
-/// The dialer resolves by itself; this hands ureq the placeholder it wants.
+/// Returns the placeholder that ureq requires: the dialer resolves the name itself.
 #[derive(Debug)]
 pub(super) struct NoResolver;
 
@@ -30,7 +31,7 @@ impl Resolver for NoResolver {
     }
 }
 
-/// Opens ureq's connections by way of the [`Dialer`].
+/// Opens ureq's connections through the [`Dialer`].
 #[derive(Debug)]
 pub(super) struct DialConnector(pub(super) Dialer);
 
@@ -54,7 +55,7 @@ impl Connector<()> for DialConnector {
     }
 }
 
-/// One connection, as ureq sees it.
+/// A connection of ureq.
 pub(super) struct StreamTransport {
     stream: Stream,
     buffers: LazyBuffers,
@@ -111,7 +112,7 @@ fn io_error(error: std::io::Error, reason: Timeout) -> Error {
 }
 
 fn deadline(timeout: NextTimeout) -> Instant {
-    // "Never" does not occur, every request has a global limit; a bound costs nothing.
+    // "Never" does not occur, because every request has a global timeout; this only bounds the sum.
     const NEVER: Duration = Duration::from_mins(1);
     Instant::now() + (*timeout.after).min(NEVER)
 }

@@ -2,7 +2,7 @@
 
 use rustls::{CertificateError, Error};
 
-/// What a person can do about a failed handshake. `name` is the name that was expected.
+/// Explains a failed handshake and its fix. `name` is the expected name.
 #[must_use]
 pub fn explain_error(error: &Error, name: &str) -> String {
     match error {
@@ -18,7 +18,7 @@ pub fn explain_error(error: &Error, name: &str) -> String {
                 .to_owned()
         }
         Error::PeerMisbehaved(_) => {
-            "the server breaks the rules of TLS: is something else than Plex on this port?"
+            "the server violates the TLS protocol: is something other than Plex on this port?"
                 .to_owned()
         }
         other => other.to_string(),
@@ -67,7 +67,7 @@ fn explain_certificate(problem: &CertificateError, name: &str) -> String {
     }
 }
 
-/// The names a certificate bears, as a mismatch lists them.
+/// The names in a certificate, as a mismatch lists them.
 #[must_use]
 pub fn presented_names(problem: &CertificateError) -> Vec<&str> {
     match problem {

@@ -17,16 +17,16 @@ use rustls::{
 
 use super::{basic_constraints::is_ca, error::TlsSetupError};
 
-/// What makes a server's certificate good.
+/// Which server certificates are accepted.
 #[derive(Debug)]
 pub(super) enum Trust {
-    /// Nothing has to: `SKIP_TLS_VERIFICATION`.
+    /// Any certificate: `SKIP_TLS_VERIFICATION`.
     Anything,
     /// What the CAs in `PLEX_CA_FILE` signed, and the certificates in it themselves.
     ///
     /// webpki rejects a CA certificate as a server's own, and that is just what `openssl req -x509`
     /// makes. A certificate that the user put into the file is therefore trusted byte for byte,
-    /// provided that it bears the name; the server still has to prove that it holds the key.
+    /// provided that it has the expected name; the server still has to prove that it holds the key.
     File {
         /// Each with a verifier that trusts it alone.
         pinned: Vec<(CertificateDer<'static>, Arc<WebPkiServerVerifier>)>,

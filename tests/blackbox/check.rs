@@ -60,7 +60,7 @@ fn everything_that_works_is_a_line_of_its_own() {
         ("PLEX_SERVER", plex.url().as_str()),
         ("name resolution", "127.0.0.1"),
         ("TCP", "accepts connections"),
-        ("HTTP", "Plex answers"),
+        ("HTTP", "Plex responds"),
         ("token", "accepted"),
         ("version", "1.43.4"),
         ("Plex Pass", "yes"),

@@ -99,14 +99,14 @@ impl Stream {
         self.stream_type.whole() == Some(kind)
     }
 
-    /// Whether the transcoder has decided about it.
+    /// Whether it has a decision of the transcoder.
     #[must_use]
     pub fn is_decided(&self) -> bool {
         self.decision.get().is_some() && !self.decision.is("ignore")
     }
 
-    /// What of a session's streams may matter: of each kind the first, the first that plays, and the
-    /// first of either that is decided about. The first of every role is enough.
+    /// Its role among a session's streams. Of each kind only the first, the first selected one, and
+    /// the first of either with a decision are used, so the first stream of every role is enough.
     fn role(&self) -> (Option<u64>, bool, bool) {
         let kind = self.stream_type.whole();
         let kind = kind.filter(|kind| [VIDEO, AUDIO, SUBTITLE].contains(kind));

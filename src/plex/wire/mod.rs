@@ -21,7 +21,7 @@ pub use sessions::{Session, Sessions};
 pub use statistics::{Bandwidth, BandwidthRow, ResourceSample, Resources};
 pub use transcode::TranscodeSession;
 
-/// Every response is an object with this one key. Without it, something else than Plex has responded.
+/// Every response is an object with this one key; without it, the response is not Plex's.
 #[derive(Debug, Deserialize)]
 pub struct Envelope<T> {
     /// The response itself.
@@ -49,7 +49,7 @@ pub struct Server {
     pub transcoder_active_video_sessions: Number,
     /// Present only while the server starts.
     pub start_state: Text,
-    /// `mapped` when plex.tv sees a way to the server from outside.
+    /// `mapped` when plex.tv can reach the server from outside.
     pub my_plex_mapping_state: Text,
     /// `ok` when the server is signed in to plex.tv.
     pub my_plex_signin_state: Text,

@@ -49,7 +49,7 @@ pub struct TranscodeSession {
 }
 
 impl TranscodeSession {
-    /// Takes over what `newer` says; what it leaves out stays as it was.
+    /// Takes over the fields of `newer` that are present; the others stay.
     pub fn merge(&mut self, newer: Self) {
         let Self {
             key,
