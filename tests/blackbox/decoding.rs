@@ -5,13 +5,11 @@ use std::time::Duration;
 use serde_json::json;
 
 use crate::support::{
-    exporter::Setup,
+    exporter::{SOON, Setup},
     fake_plex::{FakePlex, Fault},
     payloads::{movie, with},
     samples::Samples,
 };
-
-const SOON: Duration = Duration::from_secs(5);
 
 /// A response with this body, whatever its bytes.
 fn bytes(body: &[u8]) -> Fault {

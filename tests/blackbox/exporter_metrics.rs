@@ -5,27 +5,17 @@ use std::time::Duration;
 use serde_json::json;
 
 use crate::support::{
-    exporter::{Exporter, Setup},
+    exporter::{Exporter, SOON, Setup},
     fake_plex::{FakePlex, Fault, html},
     payloads::{self, epoch},
 };
-
-const SOON: Duration = Duration::from_secs(5);
-
-fn started(plex: &FakePlex) -> Exporter {
-    let exporter = Setup::new(&plex.url()).start();
-    exporter.until("libraries counted", SOON, |samples| {
-        samples.of("plex_library_items", &[]).len() == plex.world().libraries.len()
-    });
-    exporter
-}
 
 #[test]
 fn the_exporter_counts_what_it_does() {
     let plex = FakePlex::default();
     plex.world()
         .fault("/status/sessions", html(403, "Forbidden"));
-    let exporter = started(&plex);
+    let exporter = Exporter::with_libraries(&plex);
     let labels = [("endpoint", "/status/sessions"), ("reason", "forbidden")];
     let samples = exporter.until("the error", SOON, |samples| {
         samples
@@ -110,7 +100,7 @@ fn request_durations_are_a_histogram_for_every_endpoint_that_has_answered() {
     let plex = FakePlex::default();
     plex.world()
         .fault("/media/providers", Fault::Delay(Duration::from_millis(300)));
-    let exporter = started(&plex);
+    let exporter = Exporter::with_libraries(&plex);
     let name = "plex_exporter_plex_request_duration_seconds";
     let samples = exporter.scrape();
     assert_eq!(samples.types[name], "histogram");
@@ -152,7 +142,7 @@ fn request_durations_are_a_histogram_for_every_endpoint_that_has_answered() {
 #[test]
 fn failures_are_counted_by_endpoint_and_reason_and_leave_the_last_success_behind() {
     let plex = FakePlex::default();
-    let exporter = started(&plex);
+    let exporter = Exporter::with_libraries(&plex);
     exporter.until_value("plex_websocket_connected", &[], 1.0);
     let name = "plex_exporter_last_success_timestamp_seconds";
     let endpoint = [("endpoint", "/activities")];

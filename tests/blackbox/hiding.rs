@@ -5,13 +5,12 @@ use std::time::Duration;
 use serde_json::json;
 
 use crate::support::{
-    exporter::{Exporter, Setup},
+    exporter::{Exporter, SOON, Setup},
     fake_plex::FakePlex,
     payloads::{bandwidth_row, episode, epoch, movie, playing, transcoded, with},
     samples::Samples,
 };
 
-const SOON: Duration = Duration::from_secs(5);
 const NEXT_POLL: Duration = Duration::from_secs(35);
 const USERS: [&str; 4] = ["alice", "bob", "carol", "stranger"];
 const TITLES: [&str; 4] = ["Alien", "The Show", "Season One", "The Pilot"];

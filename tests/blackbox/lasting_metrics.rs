@@ -5,23 +5,11 @@ use std::time::{Duration, Instant};
 use serde_json::json;
 
 use crate::support::{
-    exporter::{Exporter, Setup, wait},
+    exporter::{Exporter, SOON, Setup, wait},
     fake_plex::{FakePlex, html},
     payloads::{episode, frame, metadata, movie, playing, track, transcode, transcoded, with},
     samples::Samples,
 };
-
-const SOON: Duration = Duration::from_secs(5);
-
-fn started(plex: &FakePlex) -> Exporter {
-    let exporter = Setup::new(&plex.url()).start();
-    exporter.until_value("plex_websocket_connected", &[], 1.0);
-    exporter.until("libraries", SOON, |samples| {
-        samples.of("plex_library_items", &[]).len() == plex.world().libraries.len()
-    });
-    plex.wait_for("/status/sessions", 1, SOON);
-    exporter
-}
 
 fn begin(plex: &FakePlex, session: serde_json::Value, state: &str) {
     let number = |name: &str| session[name].as_str().unwrap().parse().unwrap();
@@ -42,7 +30,7 @@ fn until_state(exporter: &Exporter, session: &str, state: &str) -> Samples {
 fn every_account_has_its_plays_counted_from_0_on() {
     let plex = FakePlex::default();
     plex.world().play(movie(1, 101, "Running before"));
-    let exporter = started(&plex);
+    let exporter = Exporter::with_libraries(&plex);
     let samples = exporter.until("accounts", SOON, |samples| {
         samples.of("plex_user_play_starts_total", &[]).len() == 3
     });
@@ -86,7 +74,7 @@ fn without_the_accounts_only_users_who_play_are_counted() {
     for status in [403, 404] {
         let plex = FakePlex::default();
         plex.world().fault("/accounts", html(status, "No"));
-        let exporter = started(&plex);
+        let exporter = Exporter::with_libraries(&plex);
         plex.wait_for("/accounts", 1, SOON);
         let samples = exporter.scrape();
         assert!(samples.of("plex_user_play_starts_total", &[]).is_empty());
@@ -100,7 +88,7 @@ fn without_the_accounts_only_users_who_play_are_counted() {
 #[test]
 fn seconds_by_user_stay_when_the_session_goes_and_plays_alike_share_them() {
     let plex = FakePlex::default();
-    let exporter = started(&plex);
+    let exporter = Exporter::with_libraries(&plex);
     let name = "plex_user_play_seconds_total";
     assert!(exporter.scrape().of(name, &[]).is_empty());
     let film = |key, item, title| movie(key, item, title);
@@ -149,7 +137,7 @@ fn seconds_by_user_stay_when_the_session_goes_and_plays_alike_share_them() {
 #[test]
 fn buffering_is_counted_by_location_and_stream_type_from_0_on() {
     let plex = FakePlex::default();
-    let exporter = started(&plex);
+    let exporter = Exporter::with_libraries(&plex);
     let (times, seconds) = (
         "plex_play_buffering_total",
         "plex_play_buffering_seconds_total",
@@ -235,7 +223,7 @@ fn buffering_is_counted_by_location_and_stream_type_from_0_on() {
 #[test]
 fn transcoded_seconds_are_counted_by_hardware_and_codecs_while_the_session_plays() {
     let plex = FakePlex::default();
-    let exporter = started(&plex);
+    let exporter = Exporter::with_libraries(&plex);
     let name = "plex_transcode_seconds_total";
     // Neither a direct play nor a copy is a transcode.
     begin(&plex, movie(1, 101, "Alien"), "playing");
@@ -315,7 +303,7 @@ fn a_transcode_that_only_the_streams_tell_of_is_counted_with_the_codec_of_the_fi
         "decision": "transcode", "Stream": [{"streamType": 1, "codec": "h264", "decision": "transcode"},
         {"streamType": 2, "codec": "aac", "decision": "copy"}]}]}]});
     plex.world().play(with(movie(1, 101, "Alien"), streams));
-    let exporter = started(&plex);
+    let exporter = Exporter::with_libraries(&plex);
     let labels = [
         ("video_decision", "transcode"),
         ("hw_decoding", "unknown"),
@@ -336,7 +324,7 @@ fn beyond_2000_label_sets_new_users_are_counted_as_other_and_that_is_logged_once
             with(movie(user, 101, "Alien"), name)
         })
         .collect();
-    let exporter = started(&plex);
+    let exporter = Exporter::with_libraries(&plex);
     let name = "plex_user_play_seconds_total";
     let all = |samples: &Samples| {
         samples.value("plex_active_sessions", &[]) == Some(2_300.0)

@@ -5,13 +5,11 @@ use std::time::{Duration, Instant};
 use serde_json::json;
 
 use crate::support::{
-    exporter::{Exporter, Setup, wait},
+    exporter::{Exporter, SOON, Setup, wait},
     fake_plex::{FakePlex, World, html},
     payloads::{frame, movie, playing, transcode, transcoded},
     pure::Pure,
 };
-
-const SOON: Duration = Duration::from_secs(5);
 
 fn ready(plex: &FakePlex) -> Exporter {
     let exporter = Setup::new(&plex.url()).env("LOG_LEVEL", "info").start();

@@ -5,14 +5,12 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 
 use crate::support::{
-    exporter::Setup,
+    exporter::{SOON, Setup},
     fake_plex::{FakePlex, Fault, World, html},
     payloads::{library, movie, playing, with},
     pure::Pure,
     samples::Samples,
 };
-
-const SOON: Duration = Duration::from_secs(5);
 
 fn in_library(key: u64, id: &str) -> Value {
     with(movie(key, 101, "Alien"), json!({"librarySectionID": id}))

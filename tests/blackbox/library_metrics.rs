@@ -5,23 +5,14 @@ use std::time::Duration;
 use serde_json::json;
 
 use crate::support::{
-    exporter::{Exporter, Setup},
+    exporter::{Exporter, SOON, Setup},
     fake_plex::{FakePlex, Fault, html},
     payloads,
     samples::SERVER,
 };
 
-const SOON: Duration = Duration::from_secs(5);
 /// Longer than from a change to the next count.
 const NEXT_COUNT: Duration = Duration::from_secs(40);
-
-fn started(plex: &FakePlex) -> Exporter {
-    let exporter = Setup::new(&plex.url()).start();
-    exporter.until("libraries counted", SOON, |samples| {
-        samples.of("plex_library_items", &[]).len() == plex.world().libraries.len()
-    });
-    exporter
-}
 
 fn scan(plex: &FakePlex, event: &str, library: &str) {
     plex.push(&payloads::frame(
@@ -150,7 +141,7 @@ fn shows_seasons_artists_and_albums_are_counted_beside_the_items() {
     plex.world().counts.extend([((5, 4), 12), ((5, 3), 2)]);
     plex.world()
         .fault("/library/sections/5/all?type=2", html(404, "Not Found"));
-    let exporter = started(&plex);
+    let exporter = Exporter::with_libraries(&plex);
     let samples = exporter.until("contents", SOON, |samples| {
         samples.of("plex_library_contents", &[]).len() == 5
     });
@@ -181,7 +172,7 @@ fn scans_and_the_newest_item_are_shown_where_plex_tells() {
         .map(|fields| (fields.remove("refreshing"), fields.remove("scannedAt")));
     assert!(silent.is_some());
     plex.world().newest.remove(&2);
-    let exporter = started(&plex);
+    let exporter = Exporter::with_libraries(&plex);
     exporter.until_value("plex_websocket_connected", &[], 1.0);
     let movies = r#"library="Movies",library_id="1",library_type="movie" "#;
     let samples = exporter.scrape();
@@ -230,7 +221,7 @@ fn music_is_counted_by_type_7_and_then_plainly_where_type_10_fails() {
         "/library/sections/8/all?type=10",
         html(500, "Internal Server Error"),
     );
-    let exporter = started(&plex);
+    let exporter = Exporter::with_libraries(&plex);
     let samples = exporter.scrape();
     assert_eq!(
         samples.value("plex_library_items", &[("library", "Seven")]),
@@ -245,7 +236,7 @@ fn music_is_counted_by_type_7_and_then_plainly_where_type_10_fails() {
 #[test]
 fn libraries_come_go_and_change_their_names_soon_after_plex_says_so() {
     let plex = FakePlex::default();
-    let exporter = started(&plex);
+    let exporter = Exporter::with_libraries(&plex);
     plex.world().libraries.remove(3);
     plex.world().libraries[0]["title"] = json!("Films");
     plex.world()
@@ -282,7 +273,7 @@ fn a_section_answer_without_a_total_is_counted_by_its_size() {
                 .into(),
         ),
     );
-    let exporter = started(&plex);
+    let exporter = Exporter::with_libraries(&plex);
     assert_eq!(
         exporter.scrape().value("plex_library_items", &[]),
         Some(2.0)

@@ -5,21 +5,10 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use crate::support::{
-    exporter::{Exporter, Setup},
+    exporter::{Exporter, SOON},
     fake_plex::FakePlex,
     payloads::{metadata, movie, playing, track, transcoded, with},
 };
-
-const SOON: Duration = Duration::from_secs(5);
-
-fn started(plex: &FakePlex) -> Exporter {
-    let exporter = Setup::new(&plex.url()).start();
-    exporter.until_value("plex_websocket_connected", &[], 1.0);
-    exporter.until("libraries", SOON, |samples| {
-        samples.of("plex_library_items", &[]).len() == plex.world().libraries.len()
-    });
-    exporter
-}
 
 /// A version of a library item, as `/library/metadata` describes it.
 fn file(item: u64, media: Value) -> Value {
@@ -113,7 +102,7 @@ fn the_file_behind_a_session_is_described_as_it_is_on_disk() {
     expected.push(describe("8", [unknown; 7]));
     expected.push(describe("9", [unknown; 7]));
     expected.sort();
-    let exporter = started(&plex);
+    let exporter = Exporter::with_libraries(&plex);
     let samples = exporter.until("all files", SOON, |samples| {
         samples.series("plex_session_media_info") == expected
     });
@@ -156,7 +145,7 @@ fn of_several_versions_the_one_that_plays_is_described_with_the_streams_that_pla
     let film = movie(1, 101, "Alien");
     plex.world()
         .play(with(film, json!({"Media": with_streams("22", Some("24"))})));
-    let exporter = started(&plex);
+    let exporter = Exporter::with_libraries(&plex);
     let plays = |audio: &'static str, channels: &'static str, subtitle: &'static str| {
         let labels = [
             ("container", "mp4"),

@@ -5,27 +5,17 @@ use std::time::Duration;
 use serde_json::json;
 
 use crate::support::{
-    exporter::{Exporter, Setup},
+    exporter::{Exporter, SOON, Setup},
     fake_plex::{FakePlex, html},
     payloads::{self, with},
     samples::SERVER,
 };
 
-const SOON: Duration = Duration::from_secs(5);
-
-fn started(plex: &FakePlex) -> Exporter {
-    let exporter = Setup::new(&plex.url()).start();
-    exporter.until("libraries counted", SOON, |samples| {
-        samples.of("plex_library_items", &[]).len() == plex.world().libraries.len()
-    });
-    exporter
-}
-
 #[test]
 fn every_server_metric_has_its_labels_type_and_value() {
     let plex = FakePlex::default();
     plex.world().server["transcoderActiveVideoSessions"] = json!(3);
-    let exporter = started(&plex);
+    let exporter = Exporter::with_libraries(&plex);
     let samples = exporter.until_value("plex_websocket_connected", &SERVER, 1.0);
     for (name, value) in [
         ("plex_up", 1.0),
@@ -71,7 +61,7 @@ fn every_server_metric_has_its_labels_type_and_value() {
 #[test]
 fn remote_access_and_sign_in_are_absent_until_plex_says_so_and_follow_its_notifications() {
     let plex = FakePlex::default();
-    let exporter = started(&plex);
+    let exporter = Exporter::with_libraries(&plex);
     exporter.until_value("plex_websocket_connected", &[], 1.0);
     let samples = exporter.until_value("plex_up", &[], 1.0);
     for name in ["plex_remote_access", "plex_signed_in"] {
@@ -113,7 +103,7 @@ fn remote_access_and_sign_in_are_absent_until_plex_says_so_and_follow_its_notifi
 #[test]
 fn an_update_is_available_while_a_release_is_neither_done_nor_skipped() {
     let plex = FakePlex::default();
-    let exporter = started(&plex);
+    let exporter = Exporter::with_libraries(&plex);
     exporter.until_value("plex_websocket_connected", &[], 1.0);
     exporter.until_value("plex_update_available", &SERVER, 0.0);
     let changed = || {
@@ -142,7 +132,7 @@ fn an_update_is_available_while_a_release_is_neither_done_nor_skipped() {
 fn a_failure_leaves_the_update_as_it_was_and_a_refusal_makes_it_unknown() {
     let plex = FakePlex::default();
     plex.world().releases = vec![json!({"version": "1.44", "state": "notify"})];
-    let exporter = started(&plex);
+    let exporter = Exporter::with_libraries(&plex);
     exporter.until_value("plex_websocket_connected", &[], 1.0);
     exporter.until_value("plex_update_available", &SERVER, 1.0);
     let changed = || {
@@ -194,7 +184,7 @@ fn activities_come_from_the_list_and_from_notifications() {
     let plex = FakePlex::default();
     plex.world().activities =
         vec![json!({"uuid": "a", "type": "provider.epg.load", "progress": 7})];
-    let exporter = started(&plex);
+    let exporter = Exporter::with_libraries(&plex);
     exporter.until_value("plex_activities", &[("type", "provider.epg.load")], 1.0);
     // The list, again once the socket is connected, does not know what is only notified below.
     exporter.until_value(
@@ -253,7 +243,7 @@ fn names_with_every_special_character_survive_the_text_format() {
     let name = "A \"quoted\" \\ back\nbreak é {x=\"y\"} 1";
     plex.world().server["friendlyName"] = json!(name);
     plex.world().libraries[0]["title"] = json!(name);
-    let exporter = started(&plex);
+    let exporter = Exporter::with_libraries(&plex);
     let samples = exporter.scrape();
     assert_eq!(samples.value("plex_up", &[("server", name)]), Some(1.0));
     assert!(

@@ -5,21 +5,10 @@ use std::time::Duration;
 use serde_json::json;
 
 use crate::support::{
-    exporter::{Exporter, Setup},
+    exporter::{Exporter, SOON},
     fake_plex::{FakePlex, Fault, html},
     payloads::{episode, movie, playing, track, transcoded, with},
 };
-
-const SOON: Duration = Duration::from_secs(5);
-
-fn started(plex: &FakePlex) -> Exporter {
-    let exporter = Setup::new(&plex.url()).start();
-    exporter.until_value("plex_websocket_connected", &[], 1.0);
-    exporter.until("libraries", SOON, |samples| {
-        samples.of("plex_library_items", &[]).len() == plex.world().libraries.len()
-    });
-    exporter
-}
 
 #[test]
 fn every_live_session_is_shown_from_its_first_listing_on_whatever_its_state() {
@@ -40,7 +29,7 @@ fn every_live_session_is_shown_from_its_first_listing_on_whatever_its_state() {
         "live": "1", "User": {"id": "1", "title": "alice"},
         "Player": {"state": "playing", "title": "Kitchen", "secure": "0", "relayed": 0},
     }));
-    let exporter = started(&plex);
+    let exporter = Exporter::with_libraries(&plex);
     let info = |session,
                 state,
                 user,
@@ -163,7 +152,7 @@ fn every_live_session_is_shown_from_its_first_listing_on_whatever_its_state() {
 #[test]
 fn a_session_in_a_library_that_is_not_listed_yet_is_shown_at_once() {
     let plex = FakePlex::default();
-    let exporter = started(&plex);
+    let exporter = Exporter::with_libraries(&plex);
     plex.world()
         .fault("/media/providers", Fault::Delay(Duration::from_secs(3)));
     plex.world().play(with(
@@ -191,7 +180,7 @@ fn bandwidth_bitrate_and_progress_are_absent_where_plex_does_not_say() {
     ));
     plex.world()
         .fault("/library/metadata", html(404, "Not Found"));
-    let exporter = started(&plex);
+    let exporter = Exporter::with_libraries(&plex);
     let samples = exporter.until("all three", SOON, |samples| {
         samples.of("plex_session_info", &[]).len() == 3
     });

@@ -5,20 +5,11 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 
 use crate::support::{
-    exporter::{Exporter, Setup},
+    exporter::{Exporter, SOON, Setup},
     fake_plex::{FakePlex, Fault, html},
     payloads::{episode, frame, metadata, movie, playing, track, transcode, transcoded, with},
     samples::Samples,
 };
-
-const SOON: Duration = Duration::from_secs(5);
-
-fn started(plex: &FakePlex) -> Exporter {
-    let exporter = Setup::new(&plex.url()).start();
-    exporter.until_value("plex_websocket_connected", &[], 1.0);
-    plex.wait_for("/status/sessions", 1, SOON);
-    exporter
-}
 
 fn plays(exporter: &Exporter, session: &str) -> Samples {
     exporter.until(&format!("play {session}"), SOON, |samples| {
@@ -57,7 +48,7 @@ fn a_film_an_episode_and_a_track_have_all_their_labels() {
         episode(2, 202, "Fargo", "Season 1", "The Rooster Prince"),
         track(3, 303, "Green Day", "Saviors", "Bobby Sox"),
     ];
-    let exporter = started(&plex);
+    let exporter = Exporter::connected(&plex);
     until_labels(
         &exporter,
         "1",
@@ -160,7 +151,7 @@ fn direct_stream_and_transcode_are_told_apart() {
         with(movie(3, 101, "Alien"), audio),
         with(movie(4, 101, "Alien"), offered),
     ];
-    let exporter = started(&plex);
+    let exporter = Exporter::connected(&plex);
     until_labels(
         &exporter,
         "1",
@@ -228,7 +219,7 @@ fn direct_stream_and_transcode_are_told_apart() {
 fn time_runs_while_playing_and_stands_while_paused_and_buffering() {
     let plex = FakePlex::default();
     plex.world().play(movie(1, 101, "Alien"));
-    let exporter = started(&plex);
+    let exporter = Exporter::connected(&plex);
     let begun = Instant::now();
     let first = exporter.until("a second", SOON, |samples| seconds(samples, "1") > 0.8);
     assert!(seconds(&first, "1") <= begun.elapsed().as_secs_f64() + 1.0);
@@ -272,7 +263,7 @@ fn time_runs_while_playing_and_stands_while_paused_and_buffering() {
 #[test]
 fn a_new_play_shows_within_a_quarter_second_and_counts_as_begun() {
     let plex = FakePlex::default();
-    let exporter = started(&plex);
+    let exporter = Exporter::connected(&plex);
     exporter.until("libraries", SOON, |samples| {
         samples.of("plex_library_items", &[]).len() == 4
     });
@@ -293,7 +284,7 @@ fn a_new_play_shows_within_a_quarter_second_and_counts_as_begun() {
 fn a_stop_ends_the_session_and_its_series_stay_for_a_minute() {
     let plex = FakePlex::default();
     plex.world().play(movie(1, 101, "Alien"));
-    let exporter = started(&plex);
+    let exporter = Exporter::connected(&plex);
     exporter.until("some time", SOON, |samples| seconds(samples, "1") > 0.3);
     plex.world().stop(&json!("1"));
     plex.push(&playing(1, 101, "stopped", 62_000));
@@ -319,7 +310,7 @@ fn a_session_paused_from_the_start_has_series_of_plays_once_it_plays() {
         movie(1, 101, "Alien"),
         json!({"Player": {"state": "paused"}}),
     ));
-    let exporter = started(&plex);
+    let exporter = Exporter::connected(&plex);
     let paused = exporter.until_value("plex_sessions", &[("state", "paused")], 1.0);
     assert!(paused.of("plex_plays_total", &[]).is_empty());
     plex.world()
@@ -331,7 +322,7 @@ fn a_session_paused_from_the_start_has_series_of_plays_once_it_plays() {
 #[test]
 fn a_burst_of_notifications_costs_one_fetch() {
     let plex = FakePlex::default();
-    let exporter = started(&plex);
+    let exporter = Exporter::connected(&plex);
     exporter.until_value("plex_active_sessions", &[], 0.0);
     let before = plex.count("/status/sessions");
     plex.world().play(movie(1, 101, "Alien"));
@@ -347,7 +338,7 @@ fn a_burst_of_notifications_costs_one_fetch() {
 #[test]
 fn an_announced_session_that_is_not_listed_yet_is_looked_for_again() {
     let plex = FakePlex::default();
-    let exporter = started(&plex);
+    let exporter = Exporter::connected(&plex);
     let before = plex.count("/status/sessions");
     plex.push(&playing(1, 101, "playing", 0));
     plex.wait_for("/status/sessions", before + 1, SOON);
@@ -365,7 +356,7 @@ fn an_announced_session_that_is_not_listed_yet_is_looked_for_again() {
 fn a_stop_nobody_announced_is_found_and_time_stops_where_it_was_known() {
     let plex = FakePlex::default();
     plex.world().play(movie(1, 101, "Alien"));
-    let exporter = started(&plex);
+    let exporter = Exporter::connected(&plex);
     exporter.until("some time", SOON, |samples| seconds(samples, "1") > 0.3);
     let stopped = Instant::now();
     plex.world().stop(&json!("1"));
@@ -411,7 +402,7 @@ fn two_transcodes_keep_their_own_decisions_and_a_seek_is_no_end() {
             json!({"TranscodeSession": second}),
         ),
     ];
-    let exporter = started(&plex);
+    let exporter = Exporter::connected(&plex);
     until_labels(&exporter, "1", &[("transcode_type", "both")]);
     until_labels(&exporter, "2", &[("transcode_type", "audio")]);
     let update = |kind: &str, id: &str, changes: Value| {
@@ -472,7 +463,7 @@ fn two_transcodes_keep_their_own_decisions_and_a_seek_is_no_end() {
 #[test]
 fn the_next_episode_under_the_same_key_is_a_new_play() {
     let plex = FakePlex::default();
-    let exporter = started(&plex);
+    let exporter = Exporter::connected(&plex);
     plex.world()
         .play(episode(5, 501, "Fargo", "Season 1", "One"));
     plex.push(&playing(5, 501, "playing", 0));
@@ -501,7 +492,7 @@ fn after_a_restart_of_plex_a_known_key_with_another_start_is_a_new_play() {
         movie(1, 101, "Alien"),
         json!({"viewOffset": 3_000_000}),
     ));
-    let exporter = started(&plex);
+    let exporter = Exporter::connected(&plex);
     let before = exporter.until("some time", SOON, |samples| seconds(samples, "1") > 1.0);
     // The same user plays the same film on the same player again, from the beginning.
     plex.world()
@@ -535,7 +526,7 @@ fn odd_sessions_show_what_they_have_and_hide_nobody() {
         json!({"type": "track", "title": "No key at all"}),
         movie(15, 101, "Alien"),
     ];
-    let exporter = started(&plex);
+    let exporter = Exporter::connected(&plex);
     until_labels(
         &exporter,
         "11",
@@ -612,7 +603,7 @@ fn a_title_that_hangs_delays_nobody() {
         with(transcoded(movie(3, 101, "Fine"), "b"), unplaced),
     ];
     let begun = Instant::now();
-    let exporter = started(&plex);
+    let exporter = Exporter::connected(&plex);
     plays(&exporter, "1");
     plays(&exporter, "2");
     // Without a section it belongs to no library, at once and for good.
@@ -636,7 +627,7 @@ fn the_first_bitrate_names_the_series_however_the_stream_adapts() {
         movie(1, 101, "Alien"),
         json!({"Media": [{"bitrate": 0, "selected": true}]}),
     ));
-    let exporter = started(&plex);
+    let exporter = Exporter::connected(&plex);
     until_labels(&exporter, "1", &[("stream_bitrate", "0")]);
     for bitrate in [4_000, 800] {
         plex.world().change(
@@ -664,7 +655,7 @@ fn labels_are_bounded_and_can_be_hidden() {
         movie(2, 102, "T"),
         json!({"Session": {"location": "cellular"}}),
     ));
-    let exporter = started(&plex);
+    let exporter = Exporter::connected(&plex);
     until_labels(
         &exporter,
         "1",
@@ -705,7 +696,7 @@ fn labels_are_bounded_and_can_be_hidden() {
 fn ten_streams_at_plex_s_cadence_stay_within_the_budget_on_plex() {
     let plex = FakePlex::default();
     plex.world().sessions = (1..=10).map(|key| movie(key, 101, "Alien")).collect();
-    let exporter = started(&plex);
+    let exporter = Exporter::connected(&plex);
     exporter.until_value("plex_active_sessions", &[], 10.0);
     // An hour's worth of progress reports in a moment: they are no reason to ask.
     let before = plex.count("/status/sessions");
@@ -727,7 +718,7 @@ fn ten_streams_at_plex_s_cadence_stay_within_the_budget_on_plex() {
 fn what_the_listing_does_not_bear_out_is_asked_about_once() {
     let plex = FakePlex::default();
     plex.world().play(movie(1, 101, "Alien"));
-    let exporter = started(&plex);
+    let exporter = Exporter::connected(&plex);
     plays(&exporter, "1");
     // Another item's number, a transcode that the session does not carry, a state nobody knows.
     let odd = |item: u64, state: &str| {
@@ -775,7 +766,7 @@ fn a_session_listed_as_stopped_is_over_and_an_unknown_state_does_not_count_as_pl
         ),
         movie(3, 101, "Alien"),
     ];
-    let exporter = started(&plex);
+    let exporter = Exporter::connected(&plex);
     let samples = plays(&exporter, "3");
     assert_eq!(samples.value("plex_active_sessions", &[]), Some(2.0));
     assert_eq!(samples.of("plex_plays_total", &[]).len(), 1);

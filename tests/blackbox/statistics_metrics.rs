@@ -5,29 +5,20 @@ use std::time::Duration;
 use serde_json::json;
 
 use crate::support::{
-    exporter::{Exporter, Setup},
+    exporter::{Exporter, SOON},
     fake_plex::FakePlex,
     payloads::{self, epoch, with},
 };
 
-const SOON: Duration = Duration::from_secs(5);
 /// Longer than the slowest regular poll of the statistics.
 const NEXT_POLL: Duration = Duration::from_secs(35);
-
-fn started(plex: &FakePlex) -> Exporter {
-    let exporter = Setup::new(&plex.url()).start();
-    exporter.until("libraries counted", SOON, |samples| {
-        samples.of("plex_library_items", &[]).len() == plex.world().libraries.len()
-    });
-    exporter
-}
 
 #[test]
 fn bandwidth_rows_count_once_and_fully_and_never_from_before_the_start() {
     let plex = FakePlex::default();
     let long_ago = epoch() - 60;
     plex.world().bandwidth = vec![payloads::bandwidth_row(long_ago, 1, true, 1_000_000)];
-    let exporter = started(&plex);
+    let exporter = Exporter::with_libraries(&plex);
     exporter.until_value("plex_transmit_bytes_total", &[], 0.0);
     let now = epoch();
     plex.world().bandwidth.extend([
@@ -66,7 +57,7 @@ fn bytes_are_split_by_user_with_the_names_of_the_accounts() {
         )
     };
     plex.world().bandwidth = vec![row(1, true, 1_000_000)];
-    let exporter = started(&plex);
+    let exporter = Exporter::with_libraries(&plex);
     let samples = exporter.until_value("plex_transmit_bytes_total", &[], 0.0);
     assert!(
         samples.series("plex_user_transmit_bytes_total").is_empty(),
@@ -114,7 +105,7 @@ fn bytes_are_split_by_user_with_the_names_of_the_accounts() {
 fn without_plex_pass_its_metrics_are_absent_and_come_when_a_pass_does() {
     let plex = FakePlex::default();
     plex.world().server["myPlexSubscription"] = json!(false);
-    let exporter = started(&plex);
+    let exporter = Exporter::with_libraries(&plex);
     plex.wait_for("/statistics/bandwidth", 1, SOON);
     let samples = exporter.until("server info", SOON, |samples| {
         samples

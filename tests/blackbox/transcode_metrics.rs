@@ -5,18 +5,10 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use crate::support::{
-    exporter::{Exporter, Setup},
+    exporter::{Exporter, SOON},
     fake_plex::{FakePlex, html},
     payloads::{frame, metadata, movie, playing, transcode, transcoded, with},
 };
-
-const SOON: Duration = Duration::from_secs(5);
-
-fn started(plex: &FakePlex) -> Exporter {
-    let exporter = Setup::new(&plex.url()).start();
-    exporter.until_value("plex_websocket_connected", &[], 1.0);
-    exporter
-}
 
 /// A film on disk: 4K HEVC at 24 Mbit/s with EAC3 5.1 in an MKV.
 fn film(item: u64) -> Value {
@@ -111,7 +103,7 @@ fn every_difference_between_the_file_and_what_is_sent_is_a_cause() {
         }
     }
     expected.sort();
-    let exporter = started(&plex);
+    let exporter = Exporter::connected(&plex);
     let samples = exporter.until("every cause", SOON, |samples| {
         samples.series("plex_transcode_cause") == expected
     });
@@ -136,7 +128,7 @@ fn a_direct_play_has_no_cause_and_an_unknown_file_only_what_the_transcode_says()
     let bitrate = json!({"videoDecision": "transcode", "sourceVideoCodec": "(absent)"});
     plex.world()
         .play(sent(4, 103, bitrate, json!({"bitrate": 900})));
-    let exporter = started(&plex);
+    let exporter = Exporter::connected(&plex);
     let expected = [
         r#"cause="unknown",session="4" 1"#,
         r#"cause="video_codec",session="3" 1"#,
@@ -153,7 +145,7 @@ fn the_causes_and_the_transcode_change_and_go_with_the_session() {
     plex.world().metadata.insert(101, film(101));
     let burn = json!({"videoDecision": "transcode", "subtitleDecision": "burn"});
     plex.world().play(sent(1, 101, burn, json!({})));
-    let exporter = started(&plex);
+    let exporter = Exporter::connected(&plex);
     exporter.until("burnt-in subtitles", SOON, |samples| {
         samples.series("plex_transcode_cause") == [r#"cause="subtitles",session="1" 1"#]
     });
@@ -199,7 +191,7 @@ fn a_transcode_is_described_with_its_hardware_speed_and_throttling() {
         transcoded(movie(3, 103, "Tron"), "three"),
         json!({"TranscodeSession": early}),
     ));
-    let exporter = started(&plex);
+    let exporter = Exporter::connected(&plex);
     let samples = exporter.until("all three", SOON, |samples| {
         samples.of("plex_transcode_session_info", &[]).len() == 3
     });

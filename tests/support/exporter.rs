@@ -9,9 +9,11 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{page_watch::PageWatch, samples::Samples};
+pub use super::payloads::TOKEN;
+use super::{fake_plex::FakePlex, page_watch::PageWatch, samples::Samples};
 
-pub const TOKEN: &str = "s3cretT0kenOfTheAdmin";
+/// How long a test waits for what takes a moment.
+pub const SOON: Duration = Duration::from_secs(5);
 
 /// Where the binary under test is: `PLEX_EXPORTER_BIN`, or the one Cargo built.
 pub fn binary() -> PathBuf {
@@ -226,6 +228,23 @@ pub fn wait<T>(
 }
 
 impl Exporter {
+    /// An exporter of `plex` with the notification socket connected and a first listing requested.
+    pub fn connected(plex: &FakePlex) -> Self {
+        let exporter = Setup::new(&plex.url()).start();
+        exporter.until_value("plex_websocket_connected", &[], 1.0);
+        plex.wait_for("/status/sessions", 1, SOON);
+        exporter
+    }
+
+    /// The same, with the items of every library counted.
+    pub fn with_libraries(plex: &FakePlex) -> Self {
+        let exporter = Self::connected(plex);
+        exporter.until("libraries counted", SOON, |samples| {
+            samples.of("plex_library_items", &[]).len() == plex.world().libraries.len()
+        });
+        exporter
+    }
+
     pub fn get(&self, path: &str) -> Answer {
         self.send(&format!("GET {path} HTTP/1.1\r\nHost: x\r\n\r\n"))
     }

@@ -2,6 +2,9 @@
 
 use serde_json::{Value, json};
 
+/// The administrator's token.
+pub const TOKEN: &str = "s3cretT0kenOfTheAdmin";
+
 /// Puts the fields of `changes` over those of `base`, object by object.
 pub fn with(mut base: Value, changes: Value) -> Value {
     merge(&mut base, changes);
