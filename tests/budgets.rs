@@ -101,11 +101,15 @@ fn start() {
 fn idle() {
     let plex = FakePlex::default();
     let exporter = settled(&plex, 0);
-    let (cpu, begun, requests) = (exporter.cpu_seconds(), Instant::now(), plex.seen().len());
+    let (cpu, begun, requests) = (
+        exporter.cpu_seconds(),
+        Instant::now(),
+        plex.requests().len(),
+    );
     std::thread::sleep(IDLE);
     let hours = begun.elapsed().as_secs_f64() / 3_600.0;
     let cpu = (exporter.cpu_seconds() - cpu) / hours;
-    let requests = (plex.seen().len() - requests) as f64 / hours;
+    let requests = (plex.requests().len() - requests) as f64 / hours;
     row("idle, CPU s an hour", format!("{cpu:.2}"), "0.40");
     row("idle, requests an hour", format!("{requests:.0}"), "900");
     row("idle, resident MB", megabytes(&exporter), "2.80");
@@ -345,7 +349,11 @@ fn streams() {
     let plex = FakePlex::default();
     plex.world().sessions = (1..=10).map(|key| movie(key, 101, "Alien")).collect();
     let exporter = settled(&plex, 10);
-    let (cpu, begun, requests) = (exporter.cpu_seconds(), Instant::now(), plex.seen().len());
+    let (cpu, begun, requests) = (
+        exporter.cpu_seconds(),
+        Instant::now(),
+        plex.requests().len(),
+    );
     for second in 0..IDLE.as_secs() {
         plex.push(&playing(second % 10 + 1, 101, "playing", second * 1_000));
         std::thread::sleep(Duration::from_secs(1));
@@ -353,7 +361,7 @@ fn streams() {
     let hours = begun.elapsed().as_secs_f64() / 3_600.0;
     row(
         "ten streams, requests an hour",
-        format!("{:.0}", (plex.seen().len() - requests) as f64 / hours),
+        format!("{:.0}", (plex.requests().len() - requests) as f64 / hours),
         "1800",
     );
     row(

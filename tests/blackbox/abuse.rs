@@ -8,7 +8,7 @@ use std::{
 };
 
 use crate::support::{
-    exporter::{Answer, Exporter, Setup, binary, request, wait},
+    exporter::{Exporter, Response, Setup, binary, request, wait},
     fake_plex::FakePlex,
     payloads::movie,
 };
@@ -63,7 +63,7 @@ fn open(address: SocketAddr, bytes: &[u8]) -> TcpStream {
 fn status(mut stream: TcpStream) -> Option<u16> {
     let mut bytes = Vec::new();
     let _ = stream.read_to_end(&mut bytes);
-    (!bytes.is_empty()).then(|| Answer::parse(&bytes).status)
+    (!bytes.is_empty()).then(|| Response::parse(&bytes).status)
 }
 
 /// A scrape by an honest client, and that it was quick.
@@ -121,7 +121,7 @@ fn a_head_too_long_is_431_and_one_too_slow_is_408() {
 }
 
 #[test]
-fn rubbish_is_answered_with_400_or_not_at_all() {
+fn invalid_bytes_get_400_or_no_response() {
     let plex = FakePlex::default();
     let (exporter, memory, threads) = started(&plex, 0);
     for text in [
@@ -154,7 +154,7 @@ fn rubbish_is_answered_with_400_or_not_at_all() {
 }
 
 #[test]
-fn a_body_that_is_announced_and_not_sent_keeps_nobody_waiting() {
+fn a_body_that_is_never_sent_delays_no_other_client() {
     let plex = FakePlex::default();
     let (exporter, ..) = started(&plex, 0);
     for head in [
@@ -183,10 +183,10 @@ fn three_hundred_half_sent_requests_cost_64_threads_and_no_scrape() {
         exporter.proc_status("Threads")
     );
     assert!(exporter.proc_status("VmRSS") < memory + GROWTH);
-    let told: Vec<_> = half.into_iter().map(status).collect();
-    let count = |wanted: Option<u16>| told.iter().filter(|status| **status == wanted).count();
-    assert_eq!(count(Some(408)), 63, "{told:?}");
-    assert_eq!(count(Some(503)), 300 - 63, "{told:?}");
+    let statuses: Vec<_> = half.into_iter().map(status).collect();
+    let count = |wanted: Option<u16>| statuses.iter().filter(|status| **status == wanted).count();
+    assert_eq!(count(Some(408)), 63, "{statuses:?}");
+    assert_eq!(count(Some(503)), 300 - 63, "{statuses:?}");
     as_before(&exporter, memory, threads);
 }
 
@@ -302,7 +302,7 @@ fn clients_that_never_read_thousands_of_sessions_leave_the_exporter_small_and_qu
 }
 
 #[test]
-fn slow_readers_of_thousands_of_sessions_get_the_whole_page_and_delay_nobody() {
+fn slow_readers_of_thousands_of_sessions_get_the_whole_page_and_delay_no_other_client() {
     let plex = FakePlex::default();
     let (exporter, _, threads) = started(&plex, thousands());
     let usual = usual(&exporter);
@@ -323,10 +323,10 @@ fn slow_readers_of_thousands_of_sessions_get_the_whole_page_and_delay_nobody() {
             std::thread::sleep(Duration::from_millis(300));
         }
         for client in clients {
-            let answer = Answer::parse(&client.join().unwrap());
-            assert_eq!(answer.status, 200);
-            let length: usize = answer.header("Content-Length").unwrap().parse().unwrap();
-            assert_eq!(answer.body.len(), length);
+            let response = Response::parse(&client.join().unwrap());
+            assert_eq!(response.status, 200);
+            let length: usize = response.header("Content-Length").unwrap().parse().unwrap();
+            assert_eq!(response.body.len(), length);
         }
     });
     let peak = exporter.proc_status("VmHWM");
@@ -368,14 +368,14 @@ fn stalled_clients_do_not_delay_the_end() {
         })
         .collect();
     exporter.page();
-    let (status, took) = exporter.end_by("TERM");
+    let (status, took) = exporter.stop_with("TERM");
     assert_eq!(status.code(), Some(0));
     assert!(took < Duration::from_secs(1), "{took:?}");
     drop((half, stuck));
 }
 
 #[test]
-fn a_hundred_thousand_pipelined_requests_get_one_answer() {
+fn a_hundred_thousand_pipelined_requests_get_one_response() {
     let plex = FakePlex::default();
     let (exporter, memory, threads) = started(&plex, 10);
     let mut stream = open(exporter.address, b"");
@@ -394,10 +394,10 @@ fn a_hundred_thousand_pipelined_requests_get_one_answer() {
     let _ = stream.read_to_end(&mut bytes);
     drop(stream);
     flood.join().unwrap();
-    let answers = String::from_utf8_lossy(&bytes)
+    let responses = String::from_utf8_lossy(&bytes)
         .matches("HTTP/1.1 200")
         .count();
-    assert!(answers <= 1, "{answers} answers");
+    assert!(responses <= 1, "{responses} answers");
     as_before(&exporter, memory, threads);
 }
 
@@ -415,7 +415,7 @@ fn a_header_that_never_ends_is_cut_off() {
 }
 
 #[test]
-fn clients_that_never_read_hold_neither_memory_nor_others() {
+fn clients_that_never_read_cost_no_memory_and_block_no_others() {
     let plex = FakePlex::default();
     let (exporter, memory, threads) = started(&plex, 1_600);
     assert!(
@@ -456,10 +456,10 @@ fn many_honest_clients_at_once_all_get_the_whole_page() {
     std::thread::scope(|scope| {
         for _ in 0..30 {
             scope.spawn(|| {
-                let answer = exporter.get("/metrics");
-                assert_eq!(answer.status, 200);
-                let length: usize = answer.header("Content-Length").unwrap().parse().unwrap();
-                assert_eq!(answer.body.len(), length);
+                let response = exporter.get("/metrics");
+                assert_eq!(response.status, 200);
+                let length: usize = response.header("Content-Length").unwrap().parse().unwrap();
+                assert_eq!(response.body.len(), length);
             });
         }
     });

@@ -14,7 +14,7 @@ use serde_json::Value;
 
 use crate::support::{
     evening::Evening,
-    exporter::{Answer, Setup, binary, own_path, request, wait},
+    exporter::{Response, Setup, binary, own_path, request, wait},
     fake_plex::FakePlex,
     samples::Samples,
 };
@@ -224,7 +224,7 @@ fn the_systemd_unit_names_every_setting_it_promises() {
 }
 
 #[test]
-fn systemd_is_told_when_it_is_ready_alive_and_stopping() {
+fn systemd_is_notified_when_it_is_ready_alive_and_stopping() {
     let plex = FakePlex::default();
     let path = own_path("notify");
     let socket = std::os::unix::net::UnixDatagram::bind(&path).unwrap();
@@ -235,9 +235,9 @@ fn systemd_is_told_when_it_is_ready_alive_and_stopping() {
         .env("NOTIFY_SOCKET", &path)
         .env("WATCHDOG_USEC", "600000")
         .start();
-    let hear = || {
+    let receive = || {
         let mut buffer = [0; 64];
-        // A signal to this process (it was stopped and goes on, say) breaks the wait off.
+        // A signal to this process (for example, it was stopped and continued) interrupts the wait.
         let length = loop {
             match socket.recv(&mut buffer) {
                 Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
@@ -246,13 +246,13 @@ fn systemd_is_told_when_it_is_ready_alive_and_stopping() {
         };
         String::from_utf8(buffer[..length].to_vec()).unwrap()
     };
-    assert_eq!(hear(), "READY=1");
-    assert_eq!(hear(), "WATCHDOG=1");
-    assert_eq!(hear(), "WATCHDOG=1");
-    exporter.end_by("TERM");
-    let mut last = hear();
+    assert_eq!(receive(), "READY=1");
+    assert_eq!(receive(), "WATCHDOG=1");
+    assert_eq!(receive(), "WATCHDOG=1");
+    exporter.stop_with("TERM");
+    let mut last = receive();
     while last == "WATCHDOG=1" {
-        last = hear();
+        last = receive();
     }
     assert_eq!(last, "STOPPING=1");
     fs::remove_file(path).unwrap();
@@ -321,7 +321,7 @@ impl Prometheus {
             ),
         )
         .unwrap();
-        // Prometheus does not tell which port it got, so a free one is found for it.
+        // Prometheus does not report its port, so a free one is found for it.
         let address = TcpListener::bind("127.0.0.1:0")
             .unwrap()
             .local_addr()
@@ -357,11 +357,11 @@ impl Prometheus {
             format!("GET /api/v1/query?query={encoded} HTTP/1.0\r\n\r\n").as_bytes(),
         )
         .map_err(|error| error.to_string())?;
-        let answer: Value = serde_json::from_slice(&Answer::parse(&bytes).body)
+        let response: Value = serde_json::from_slice(&Response::parse(&bytes).body)
             .map_err(|error| error.to_string())?;
-        match answer["data"]["result"].as_array() {
+        match response["data"]["result"].as_array() {
             Some(result) => Ok(result.clone()),
-            None => Err(answer.to_string()),
+            None => Err(response.to_string()),
         }
     }
 }
@@ -389,7 +389,7 @@ fn promtool_and_prometheus_find_data_for_every_panel_and_rule() {
                 .ok()
                 .filter(|result| !result.is_empty())
         },
-        || "Prometheus does not answer".to_owned(),
+        || "Prometheus does not respond".to_owned(),
     );
     // The first minute of the evening, at twice its speed: everybody is there.
     for _ in 0..65 {
@@ -460,7 +460,7 @@ fn promtool_and_prometheus_find_data_for_every_panel_and_rule() {
     let firing = prometheus.query(r#"ALERTS{alertstate="firing"}"#).unwrap();
     assert!(firing.is_empty(), "{firing:?}");
     let bytes = request(prometheus.address, b"GET /api/v1/rules HTTP/1.0\r\n\r\n").unwrap();
-    let rules: Value = serde_json::from_slice(&Answer::parse(&bytes).body).unwrap();
+    let rules: Value = serde_json::from_slice(&Response::parse(&bytes).body).unwrap();
     let rules: Vec<&Value> = rules["data"]["groups"]
         .as_array()
         .unwrap()

@@ -84,7 +84,7 @@ fn activity(event: &str, uuid: u64, kind: &str) -> Value {
 }
 
 #[test]
-fn an_idle_server_is_asked_at_most_900_times_an_hour() {
+fn an_idle_server_gets_at_most_900_requests_an_hour() {
     for count in [0, 12, 40, 200] {
         let worst = worst_hour(Pure::connected(libraries(count)), |_, _| {});
         assert!(worst <= 900, "{worst} with {count} libraries");
@@ -190,7 +190,7 @@ const IDLE_STORMS: &[Storm] = &[
 ];
 
 #[test]
-fn no_storm_of_notifications_makes_an_idle_server_be_asked_more_often() {
+fn no_burst_of_notifications_exceeds_the_limit_of_an_idle_server() {
     for (name, storm) in IDLE_STORMS {
         let worst = worst_hour(Pure::connected(libraries(12)), storm);
         println!("idle, {name}: {worst}");
@@ -275,7 +275,7 @@ fn up_to_ten_streams_cost_at_most_1800_requests_an_hour_under_every_storm() {
 }
 
 #[test]
-fn without_a_websocket_or_with_one_that_drops_an_idle_server_is_asked_at_most_1000_times() {
+fn without_a_stable_websocket_an_idle_server_gets_at_most_1000_requests_an_hour() {
     // The attempts at the socket, every 24 to 30 s, are requests too.
     const ATTEMPTS: usize = 150;
     let worst = worst_hour(Pure::new(libraries(12)), |pure, second| {
@@ -293,7 +293,7 @@ fn without_a_websocket_or_with_one_that_drops_an_idle_server_is_asked_at_most_10
 }
 
 #[test]
-fn a_plex_that_refuses_everything_is_asked_at_most_900_times_an_hour() {
+fn a_plex_that_refuses_everything_gets_at_most_900_requests_an_hour() {
     const ATTEMPTS: usize = 150;
     for fault in [
         html(503, "Maintenance"),
@@ -301,7 +301,7 @@ fn a_plex_that_refuses_everything_is_asked_at_most_900_times_an_hour() {
         html(403, "Forbidden"),
         Fault::Reset,
         Fault::Stall,
-        Fault::Answer(200, "application/json", "{}".into()),
+        Fault::Response(200, "application/json", "{}".into()),
     ] {
         for live in [0, 10] {
             let mut pure = streams(live);
@@ -330,7 +330,7 @@ fn a_plex_that_refuses_everything_is_asked_at_most_900_times_an_hour() {
 }
 
 #[test]
-fn a_storm_of_one_kind_delays_no_news_of_another() {
+fn a_burst_of_one_kind_of_notification_delays_no_other_kind() {
     let mut pure = Pure::connected(libraries(12));
     for second in 0..1_200 {
         for (name, storm) in IDLE_STORMS {
@@ -370,7 +370,11 @@ fn neither_a_failing_title_nor_a_storm_keeps_the_program_busy() {
     let exporter = Setup::new(&plex.url()).env("LOG_LEVEL", "info").start();
     exporter.until_value("plex_websocket_connected", &[], 1.0);
     exporter.until_value("plex_active_sessions", &[], 5.0);
-    let (begun, cpu, requests) = (Instant::now(), exporter.cpu_seconds(), plex.seen().len());
+    let (begun, cpu, requests) = (
+        Instant::now(),
+        exporter.cpu_seconds(),
+        plex.requests().len(),
+    );
     for second in 0..200_u64 {
         let state = ["playing", "buffering"][second as usize % 2];
         for key in 1..=5 {
@@ -381,7 +385,7 @@ fn neither_a_failing_title_nor_a_storm_keeps_the_program_busy() {
     }
     let elapsed = begun.elapsed().as_secs_f64();
     let used = (exporter.cpu_seconds() - cpu) / elapsed;
-    let sent = plex.seen().len() - requests;
+    let sent = plex.requests().len() - requests;
     println!("{used:.4} of a core, {sent} requests in {elapsed:.0} s");
     // Twelve hundred notifications in twenty seconds, in a build without optimization.
     assert!(used < 0.05, "{used}");

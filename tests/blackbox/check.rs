@@ -33,7 +33,8 @@ fn line<'a>(report: &'a str, verdict: &str, step: &str) -> &'a str {
     found[0].trim_start()
 }
 
-/// Checks that fail at `step` with a line that has all of `words`, and at no other step.
+/// Checks that the report fails at `step` with a line that has all of `words`, and at no other
+/// step.
 fn fails(situation: &str, setup: Setup, step: &str, words: &[&str]) {
     let (status, report) = check(situation, setup);
     assert_eq!(status, Some(1), "{report}");
@@ -110,8 +111,8 @@ fn the_names_of_the_certificate_are_shown_whether_they_match_or_not() {
     let unverified = Setup::new(&url).env("SKIP_TLS_VERIFICATION", "true");
     let (status, report) = check("not verified", unverified);
     assert_eq!(status, Some(0), "{report}");
-    let remark = line(&report, "info", "TLS");
-    assert!(remark.contains("NOT VERIFIED") && remark.contains("nas.example"));
+    let info = line(&report, "info", "TLS");
+    assert!(info.contains("NOT VERIFIED") && info.contains("nas.example"));
     std::fs::remove_file(ca).unwrap();
 
     let plex = FakePlex::start(Some(self_signed("localhost", false).config));
@@ -126,14 +127,16 @@ fn the_names_of_the_certificate_are_shown_whether_they_match_or_not() {
 
 #[test]
 fn what_is_absent_without_plex_pass_is_named_and_no_failure() {
-    // Some servers answer 404 without a Pass, and some an empty container.
+    // Without a Pass, some servers respond with 404, and some with an empty container.
     for empty in [false, true] {
         let plex = FakePlex::default();
         plex.world().server["myPlexSubscription"] = json!(false);
         if empty {
             let body = r#"{"MediaContainer":{"size":0}}"#.to_owned();
-            plex.world()
-                .fault("/statistics", Fault::Answer(200, "application/json", body));
+            plex.world().fault(
+                "/statistics",
+                Fault::Response(200, "application/json", body),
+            );
         }
         let (status, report) = check("no Plex Pass", Setup::new(&plex.url()));
         assert_eq!(status, Some(0), "{report}");
@@ -160,13 +163,13 @@ fn what_the_server_does_not_offer_is_named_and_no_failure() {
 
 #[test]
 fn an_address_that_does_not_lead_to_plex_names_the_fix() {
-    let nobody = TcpListener::bind("127.0.0.1:0")
+    let closed_port = TcpListener::bind("127.0.0.1:0")
         .unwrap()
         .local_addr()
         .unwrap();
     fails(
         "the wrong port",
-        Setup::new(&format!("http://{nobody}")),
+        Setup::new(&format!("http://{closed_port}")),
         "TCP",
         &["refused", "32400"],
     );
@@ -197,7 +200,7 @@ fn an_address_that_does_not_lead_to_plex_names_the_fix() {
         &["https://"],
     );
     let page = "<html><title>My NAS</title></html>".to_owned();
-    let plex = failing("/", Fault::Answer(200, "text/html", page));
+    let plex = failing("/", Fault::Response(200, "text/html", page));
     fails(
         "another program",
         Setup::new(&plex.url()),
@@ -205,7 +208,7 @@ fn an_address_that_does_not_lead_to_plex_names_the_fix() {
         &["text/html", "PLEX_SERVER"],
     );
     let json = r#"{"MediaContainer":{}}"#.to_owned();
-    let plex = failing("/", Fault::Answer(200, "application/json", json));
+    let plex = failing("/", Fault::Response(200, "application/json", json));
     fails(
         "another program with JSON",
         Setup::new(&plex.url()),
@@ -227,7 +230,7 @@ fn an_address_that_does_not_lead_to_plex_names_the_fix() {
         &["302", "final address"],
     );
     let starting = r#"{"code":503,"title":"Maintenance"}"#.to_owned();
-    let plex = failing("/", Fault::Answer(503, "application/json", starting));
+    let plex = failing("/", Fault::Response(503, "application/json", starting));
     fails(
         "Plex is starting",
         Setup::new(&plex.url()),

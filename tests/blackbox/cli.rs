@@ -114,7 +114,7 @@ fn a_base_path_is_kept_for_http_and_websocket_and_a_trailing_slash_does_no_harm(
         exporter.until_value("plex_websocket_connected", &[], 1.0);
     }
     assert!(
-        plex.seen()
+        plex.requests()
             .iter()
             .all(|seen| seen.target.starts_with("/plex/"))
     );
@@ -137,9 +137,9 @@ fn all_interfaces_means_both_ip_versions() {
     let port = exporter.address.port();
     for host in ["127.0.0.1", "[::1]"] {
         let address = format!("{host}:{port}").parse().unwrap();
-        let answer =
+        let response =
             crate::support::exporter::request(address, b"GET /health HTTP/1.1\r\n\r\n").unwrap();
-        assert!(answer.starts_with(b"HTTP/1.1 200"), "{host}");
+        assert!(response.starts_with(b"HTTP/1.1 200"), "{host}");
     }
 }
 
@@ -166,7 +166,7 @@ fn signals_end_it_with_status_0_within_a_second_even_while_a_request_hangs() {
             Duration::from_secs(5),
         );
         let marker = exporter.health_file.clone();
-        let (status, took) = exporter.end_by(signal);
+        let (status, took) = exporter.stop_with(signal);
         assert_eq!(status.code(), Some(0), "{signal} {stalled}");
         assert!(took < Duration::from_secs(1), "{took:?}");
         assert!(!marker.exists());
@@ -174,7 +174,7 @@ fn signals_end_it_with_status_0_within_a_second_even_while_a_request_hangs() {
 }
 
 #[test]
-fn a_taken_port_is_told_with_status_1_and_the_other_exporter_stays_healthy() {
+fn a_taken_port_ends_with_status_1_and_the_other_exporter_stays_healthy() {
     let plex = FakePlex::default();
     let first = Setup::new(&plex.url()).start();
     wait(
@@ -201,7 +201,7 @@ fn a_taken_port_is_told_with_status_1_and_the_other_exporter_stays_healthy() {
 }
 
 #[test]
-fn healthy_means_that_plex_has_answered_and_stays_true_without_plex() {
+fn healthy_means_that_plex_has_responded_and_stays_true_without_plex() {
     let mut plex = FakePlex::default();
     plex.world().token = "another".into();
     let mut exporter = Setup::new(&plex.url()).start();
@@ -226,7 +226,7 @@ fn healthy_means_that_plex_has_answered_and_stays_true_without_plex() {
     assert!(exporter.health_file.exists());
     let (status, why) = exporter.health();
     assert_eq!((status, why.lines().count()), (Some(1), 1), "{why}");
-    // The next one clears it away before Plex has answered.
+    // The next one removes it before Plex has responded.
     let next = Setup::new(&plex.url())
         .env("HEALTH_FILE", &exporter.health_file)
         .start();
@@ -246,7 +246,7 @@ fn two_exporters_with_their_own_markers_do_not_disturb_each_other() {
             String::new,
         );
     }
-    second.end_by("TERM");
+    second.stop_with("TERM");
     assert_eq!(second.health().0, Some(1));
     assert_eq!(first.health().0, Some(0));
 }
@@ -270,7 +270,7 @@ fn where_the_marker_cannot_be_written_the_probe_asks_the_server() {
             .count(),
         1
     );
-    exporter.end_by("TERM");
+    exporter.stop_with("TERM");
     let (status, why) = exporter.health();
     assert_eq!((status, why.lines().count()), (Some(1), 1), "{why}");
 }
@@ -295,12 +295,12 @@ fn log_lines_have_a_time_with_the_zone_s_offset_and_levels_are_kept() {
 }
 
 #[test]
-fn what_is_wrong_is_said_once_per_change() {
+fn failures_are_logged_once_per_change() {
     let mut plex = FakePlex::default();
     plex.stop();
     let exporter = Setup::new(&plex.url()).env("LOG_LEVEL", "info").start();
     exporter.wait_for_log("Plex: cannot connect");
-    plex.start_again();
+    plex.restart();
     exporter.wait_for_log("Plex: recovered");
     exporter.until_value("plex_websocket_connected", &[], 1.0);
     plex.world().fault("/", html(503, "Maintenance"));
@@ -373,11 +373,11 @@ fn the_token_is_nowhere_to_be_seen() {
     );
     // It travels in the header, never in a URL.
     assert!(
-        plex.seen()
+        plex.requests()
             .iter()
             .all(|seen| !seen.target.contains("s3cret"))
     );
-    assert!(plex.seen().iter().any(|seen| seen.head.contains(TOKEN)));
+    assert!(plex.requests().iter().any(|seen| seen.head.contains(TOKEN)));
     let command_line = fs::read(format!("/proc/{}/cmdline", exporter.child.id())).unwrap();
     assert!(!String::from_utf8_lossy(&command_line).contains(TOKEN));
 }

@@ -126,13 +126,13 @@ fn contained_in_an_empty_root_it_does_its_work_and_ends_as_pid_1() {
             || (health(&exporter, &root) == Some(0)).then_some(()),
             || format!("tmp {writable_tmp}"),
         );
-        let told = exporter.log().join("\n");
+        let log = exporter.log().join("\n");
         assert_eq!(
-            told.contains("cannot write the health marker"),
+            log.contains("cannot write the health marker"),
             !writable_tmp,
-            "{told}"
+            "{log}"
         );
-        assert!(!told.contains(TOKEN));
+        assert!(!log.contains(TOKEN));
         let pid = inner_pid(&exporter);
         let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
         assert!(
@@ -176,5 +176,5 @@ fn contained_binary_needs_no_shared_library() {
     let found = interpreter
         .iter()
         .any(|name| elf.windows(name.len()).any(|window| window == *name));
-    assert!(!found, "it asks for a dynamic linker");
+    assert!(!found, "it requires a dynamic linker");
 }

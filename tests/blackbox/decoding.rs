@@ -64,7 +64,7 @@ fn a_latin_1_name_costs_no_library() {
     plex.world().libraries[0]["title"] = json!("FILME");
     let list = plex
         .world()
-        .answer_to("/media/providers?includeStorage=1")
+        .response_to("/media/providers?includeStorage=1")
         .unwrap();
     let body = replace(
         &json!({"MediaContainer": list}).to_string(),
@@ -131,7 +131,7 @@ fn an_unreadable_value_costs_its_field_only() {
                 crate::support::pure::Pure::connected(crate::support::fake_plex::World::default());
             pure.world.fault(
                 "/status/sessions",
-                Fault::Answer(200, "application/json", body),
+                Fault::Response(200, "application/json", body),
             );
             pure.wait(61.0);
             let page = pure.page();
@@ -151,7 +151,7 @@ fn an_unreadable_value_costs_its_field_only() {
 /// A listing of very many elements that say nothing takes little memory, and sessions beside them show.
 /// (Few enough for a build without optimization.)
 #[test]
-fn a_crowd_of_empty_elements_cost_neither_memory_nor_the_sessions_before_them() {
+fn millions_of_empty_elements_cost_neither_memory_nor_the_sessions_before_them() {
     let plex = FakePlex::default();
     let first = movie(1, 101, "Alien").to_string();
     let body = format!(

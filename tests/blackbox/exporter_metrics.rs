@@ -11,7 +11,7 @@ use crate::support::{
 };
 
 #[test]
-fn the_exporter_counts_what_it_does() {
+fn the_exporter_counts_its_requests_and_notifications() {
     let plex = FakePlex::default();
     plex.world()
         .fault("/status/sessions", html(403, "Forbidden"));
@@ -65,7 +65,7 @@ fn the_exporter_counts_what_it_does() {
 }
 
 #[test]
-fn every_kind_of_what_may_be_dropped_is_there_from_the_start() {
+fn every_kind_of_dropped_data_is_counted_from_0() {
     let mut plex = FakePlex::default();
     plex.stop();
     let exporter = Setup::new(&plex.url()).start();
@@ -96,7 +96,7 @@ fn every_kind_of_what_may_be_dropped_is_there_from_the_start() {
 }
 
 #[test]
-fn request_durations_are_a_histogram_for_every_endpoint_that_has_answered() {
+fn request_durations_are_a_histogram_for_every_endpoint_that_has_responded() {
     let plex = FakePlex::default();
     plex.world()
         .fault("/media/providers", Fault::Delay(Duration::from_millis(300)));
@@ -128,7 +128,7 @@ fn request_durations_are_a_histogram_for_every_endpoint_that_has_answered() {
         samples.value(&format!("{name}_count"), &[endpoint]),
         Some(1.0)
     );
-    // As many durations as requests, wherever all requests have been answered.
+    // As many durations as requests, where every request has a response.
     for seen in samples.of(&format!("{name}_count"), &[]) {
         let endpoint = ("endpoint", seen.labels["endpoint"].as_str());
         assert_eq!(
@@ -151,7 +151,7 @@ fn failures_are_counted_by_endpoint_and_reason_and_leave_the_last_success_behind
     exporter.until("activities", SOON, |s| s.value(name, &endpoint).is_some());
     plex.world()
         .fault("/activities", html(500, "Internal Server Error"));
-    // A socket that comes back is a reason to list what was missed.
+    // After a reconnect, a listing makes up for missed notifications.
     plex.drop_sockets();
     let labels = [endpoint[0], ("reason", "status")];
     let samples = exporter.until("the failure", SOON, |samples| {

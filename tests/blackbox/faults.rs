@@ -1,4 +1,4 @@
-//! Whatever Plex does, the exporter lives, says so, and recovers.
+//! Whatever Plex does, the exporter survives, logs it, and recovers.
 
 use std::time::{Duration, Instant};
 
@@ -21,14 +21,14 @@ fn error_count(samples: &crate::support::samples::Samples, endpoint: &str, reaso
 }
 
 #[test]
-fn every_fault_of_the_server_is_told_survived_and_recovered_from() {
+fn every_fault_of_the_server_is_logged_survived_and_recovered_from() {
     let faults = [
         (unauthorized(), "unauthorized"),
         (html(403, "Forbidden"), "forbidden"),
         (html(404, "Not Found"), "not_found"),
         (html(500, "Internal Server Error"), "status"),
         (
-            Fault::Answer(
+            Fault::Response(
                 503,
                 "application/json",
                 r#"{"code":503,"title":"Maintenance"}"#.into(),
@@ -36,7 +36,7 @@ fn every_fault_of_the_server_is_told_survived_and_recovered_from() {
             "status",
         ),
         (
-            Fault::Answer(
+            Fault::Response(
                 503,
                 "text/xml",
                 r#"<Response code="503" title="Maintenance"/>"#.into(),
@@ -44,15 +44,15 @@ fn every_fault_of_the_server_is_told_survived_and_recovered_from() {
             "status",
         ),
         (
-            Fault::Answer(200, "text/html", "<html>login</html>".into()),
+            Fault::Response(200, "text/html", "<html>login</html>".into()),
             "decode",
         ),
         (
-            Fault::Answer(200, "application/json", "{}".into()),
+            Fault::Response(200, "application/json", "{}".into()),
             "decode",
         ),
         (
-            Fault::Answer(200, "application/json", "<xml/>".into()),
+            Fault::Response(200, "application/json", "<xml/>".into()),
             "decode",
         ),
         (Fault::Redirect("http://127.0.0.1:9/".into()), "status"),
@@ -89,7 +89,7 @@ fn every_fault_of_the_server_is_told_survived_and_recovered_from() {
                     "grew to {} kB",
                     exporter.proc_status("VmHWM")
                 );
-                plex.world().mend("/");
+                plex.world().clear_fault("/");
                 exporter.until(reason, RECOVERY, |samples| {
                     samples.value("plex_up", &[]) == Some(1.0)
                 });
@@ -99,7 +99,7 @@ fn every_fault_of_the_server_is_told_survived_and_recovered_from() {
 }
 
 #[test]
-fn answers_that_are_chunked_or_slow_are_still_answers() {
+fn chunked_and_slow_responses_are_read() {
     let plex = FakePlex::default();
     plex.world().fault("/", Fault::Chunked);
     plex.world()
@@ -111,7 +111,7 @@ fn answers_that_are_chunked_or_slow_are_still_answers() {
 }
 
 #[test]
-fn a_stalled_request_ends_in_ten_seconds_and_holds_up_no_other_kind() {
+fn a_stalled_request_ends_in_ten_seconds_and_delays_no_other_kind() {
     let plex = FakePlex::default();
     plex.world().fault("/library/sections", Fault::Stall);
     plex.world().fault("/statistics", Fault::Stall);
@@ -152,7 +152,7 @@ fn a_restart_of_plex_is_survived_and_the_socket_comes_back() {
     assert_eq!(samples.of("plex_server_info", &[]).len(), 1);
     plex.world().sessions.clear();
     plex.world().server["version"] = json!("1.44.0");
-    plex.start_again();
+    plex.restart();
     exporter.until("Plex", RECOVERY, |samples| {
         samples.value("plex_up", &[]) == Some(1.0)
             && samples.value("plex_active_sessions", &[]) == Some(0.0)
@@ -163,7 +163,7 @@ fn a_restart_of_plex_is_survived_and_the_socket_comes_back() {
 }
 
 #[test]
-fn while_plex_is_down_no_session_goes_on_for_a_minute() {
+fn while_plex_is_down_no_session_stays_live_for_a_minute() {
     let mut plex = FakePlex::default();
     plex.world().play(movie(1, 101, "Alien"));
     let exporter = Setup::new(&plex.url()).start();
@@ -233,7 +233,7 @@ fn a_half_open_socket_is_found_out_and_one_without_pongs_is_not_while_it_speaks(
 }
 
 #[test]
-fn frames_that_make_no_sense_or_are_too_large_do_no_harm() {
+fn undecodable_and_oversized_frames_do_no_harm() {
     let plex = FakePlex::default();
     let exporter = Setup::new(&plex.url()).start();
     exporter.until_value("plex_websocket_connected", &[], 1.0);

@@ -26,7 +26,7 @@ fn fifo(path: &Path) {
 }
 
 #[test]
-fn whatever_is_in_the_markers_place_a_healthy_exporter_is_healthy() {
+fn a_foreign_file_in_place_of_the_marker_does_not_make_a_healthy_exporter_unhealthy() {
     let plex = FakePlex::default();
     let target = own_path("target");
     for put in [
@@ -59,7 +59,7 @@ fn whatever_is_in_the_markers_place_a_healthy_exporter_is_healthy() {
 }
 
 #[test]
-fn a_deleted_marker_is_written_again_and_nobody_notices() {
+fn a_deleted_marker_is_rewritten_without_a_failed_probe() {
     let plex = FakePlex::default();
     let exporter = Setup::new(&plex.url()).start();
     healthy(&exporter);
@@ -121,7 +121,7 @@ fn an_exporter_that_plex_never_responded_to_is_unhealthy_with_and_without_a_mark
 }
 
 #[test]
-fn a_lock_of_somebody_else_makes_nobody_healthy() {
+fn a_lock_of_another_process_does_not_make_the_exporter_healthy() {
     let marker = own_path("marker");
     let plex = FakePlex::default();
     let mut exporter = Setup::new(&plex.url())

@@ -61,7 +61,7 @@ fn exported(hide: &str) -> (FakePlex, Exporter, Samples) {
     (plex, exporter, samples)
 }
 
-/// Whether any of `words` is in the page or in the log, at its most talkative.
+/// Whether any of `words` is in the page or in the log at its most verbose level.
 fn exposed(exporter: &Exporter, words: &[&str]) -> Vec<String> {
     let all = exporter.page() + &exporter.log().join("\n");
     words

@@ -1,14 +1,14 @@
 //! The metrics server: its routes and its HTTP.
 
 use crate::support::{
-    exporter::{Answer, Setup},
+    exporter::{Response, Setup},
     fake_plex::FakePlex,
     payloads::movie,
     samples::Samples,
 };
 
 #[test]
-fn every_route_answers_as_promised() {
+fn every_route_responds_as_documented() {
     let plex = FakePlex::default();
     let exporter = Setup::new(&plex.url()).start();
     let metrics = exporter.get("/metrics?ignored=1");
@@ -37,11 +37,11 @@ fn every_route_answers_as_promised() {
     assert_eq!(exporter.get("/metricsx").status, 404);
     assert_eq!(exporter.get("/favicon.ico").status, 404);
     for method in ["POST", "PUT", "DELETE", "OPTIONS", "BREW"] {
-        let answer = exporter.send(&format!(
+        let response = exporter.send(&format!(
             "{method} /metrics HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n"
         ));
-        assert_eq!(answer.status, 405, "{method}");
-        assert_eq!(answer.header("Allow"), Some("GET, HEAD"));
+        assert_eq!(response.status, 405, "{method}");
+        assert_eq!(response.header("Allow"), Some("GET, HEAD"));
     }
     for path in ["/metrics", "/health", "/"] {
         let head = exporter.send(&format!("HEAD {path} HTTP/1.1\r\nHost: x\r\n\r\n"));
@@ -101,20 +101,24 @@ fn a_connection_gets_one_response_and_is_closed() {
         "GET /health HTTP/1.1\r\nHost: x\r\n\r\nGET /health HTTP/1.1\r\nHost: x\r\n\r\n",
         "GET /health HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: h2c\r\n\r\n",
     ] {
-        let answer = exporter.send(text);
-        assert_eq!((answer.status, answer.text()), (200, "ok\n"), "{text:?}");
-        assert_eq!(answer.header("Connection"), Some("close"), "{text:?}");
-        assert_eq!(answer.header("Content-Length"), Some("3"), "{text:?}");
-        assert_eq!(answer.header("Transfer-Encoding"), None, "{text:?}");
+        let response = exporter.send(text);
+        assert_eq!(
+            (response.status, response.text()),
+            (200, "ok\n"),
+            "{text:?}"
+        );
+        assert_eq!(response.header("Connection"), Some("close"), "{text:?}");
+        assert_eq!(response.header("Content-Length"), Some("3"), "{text:?}");
+        assert_eq!(response.header("Transfer-Encoding"), None, "{text:?}");
     }
     for (text, status) in [
         ("GET /metricsx HTTP/1.1\r\n\r\n", 404),
         ("DELETE / HTTP/1.1\r\n\r\n", 405),
         ("GET\r\n\r\n", 400),
     ] {
-        let answer = exporter.send(text);
-        assert_eq!(answer.status, status);
-        assert_eq!(answer.header("Connection"), Some("close"), "{text:?}");
+        let response = exporter.send(text);
+        assert_eq!(response.status, status);
+        assert_eq!(response.header("Connection"), Some("close"), "{text:?}");
     }
 }
 
@@ -126,8 +130,8 @@ fn a_head_has_the_headers_of_a_get() {
     exporter.until_value("plex_up", &[], 1.0);
     for path in ["/health", "/", "/nowhere"] {
         let headers = |method: &str| {
-            let answer = exporter.send(&format!("{method} {path} HTTP/1.1\r\nHost: x\r\n\r\n"));
-            let lines = answer.head.lines();
+            let response = exporter.send(&format!("{method} {path} HTTP/1.1\r\nHost: x\r\n\r\n"));
+            let lines = response.head.lines();
             let fixed = lines.filter(|line| !line.starts_with("Date:"));
             fixed.map(str::to_owned).collect::<Vec<_>>()
         };
@@ -164,8 +168,12 @@ fn unusual_requests_get_the_usual_response() {
         "GET /health HTTP/1.1\r\nX-Name: \u{e9}\u{1f600}\r\n\r\n".to_owned(),
         "\r\nGET /health HTTP/1.1\r\nHost: x\r\n\r\n".to_owned(),
     ] {
-        let answer = exporter.send(&text);
-        assert_eq!((answer.status, answer.text()), (200, "ok\n"), "{text:?}");
+        let response = exporter.send(&text);
+        assert_eq!(
+            (response.status, response.text()),
+            (200, "ok\n"),
+            "{text:?}"
+        );
     }
     for (text, status) in [
         ("GET /health HTTP/1.1\r\nHost: x\r\n folded\r\n\r\n", 400),
@@ -190,11 +198,11 @@ fn a_client_that_half_closes_after_its_request_gets_the_response() {
     stream.shutdown(std::net::Shutdown::Write).unwrap();
     let mut bytes = Vec::new();
     std::io::Read::read_to_end(&mut stream, &mut bytes).unwrap();
-    let answer = Answer::parse(&bytes);
-    assert_eq!(answer.status, 200);
+    let response = Response::parse(&bytes);
+    assert_eq!(response.status, 200);
     assert_eq!(
-        answer.header("Content-Length"),
-        Some(answer.body.len().to_string().as_str())
+        response.header("Content-Length"),
+        Some(response.body.len().to_string().as_str())
     );
 }
 
@@ -218,12 +226,12 @@ fn promtool_accepts_the_page_but_for_one_unit() {
         .unwrap();
     std::io::Write::write_all(&mut child.stdin.take().unwrap(), page.as_bytes()).unwrap();
     let output = child.wait_with_output().unwrap();
-    let remarks =
+    let problems =
         String::from_utf8(output.stderr).unwrap() + &String::from_utf8(output.stdout).unwrap();
-    for remark in remarks.lines() {
+    for problem in problems.lines() {
         assert!(
-            remark.starts_with("plex_library_duration_milliseconds "),
-            "{remarks}"
+            problem.starts_with("plex_library_duration_milliseconds "),
+            "{problems}"
         );
     }
 }

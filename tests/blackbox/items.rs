@@ -52,7 +52,7 @@ fn playing_one() -> Pure {
 }
 
 #[test]
-fn the_next_item_takes_over_whatever_the_order_of_stop_playing_and_listing() {
+fn the_next_item_takes_over_in_any_order_of_stop_playing_and_listing() {
     // (seconds after the change, what comes): p the notification of the second, s the stop of the
     // first, l the listing shows the second, g the listing shows neither.
     let orders: &[&[(f64, char)]] = &[
@@ -90,7 +90,7 @@ fn the_next_item_takes_over_whatever_the_order_of_stop_playing_and_listing() {
         assert_near(seconds(&page, 2), since, 0.05, &what);
         assert_eq!(page.sum("plex_plays_total", &[]), 2.0, "{what}");
         assert_eq!(page.sum("plex_play_starts_total", &[]), 2.0, "{what}");
-        // And it goes on.
+        // And it continues.
         pure.world.play(song(2, since + 9.0));
         pure.push(&playing(7, 2, "playing", 0));
         pure.wait(60.0);
@@ -101,7 +101,7 @@ fn the_next_item_takes_over_whatever_the_order_of_stop_playing_and_listing() {
 }
 
 #[test]
-fn an_item_that_only_the_listing_tells_of_begins_when_it_is_listed() {
+fn an_item_without_notifications_begins_when_it_is_listed() {
     let mut pure = playing_one();
     pure.world.play(song(2, 0.0));
     let before = pure.requests.len();
@@ -116,7 +116,7 @@ fn an_item_that_only_the_listing_tells_of_begins_when_it_is_listed() {
 }
 
 #[test]
-fn gapless_tracks_with_one_frame_each_keep_their_times_however_slowly_plex_answers() {
+fn gapless_tracks_with_one_frame_each_keep_their_times_however_slowly_plex_responds() {
     for delay in [0.001, 1.0, 4.0] {
         let mut pure = Pure::connected(World::default());
         pure.delay = Duration::from_secs_f64(delay);
@@ -143,9 +143,9 @@ fn gapless_tracks_with_one_frame_each_keep_their_times_however_slowly_plex_answe
 }
 
 #[test]
-fn the_same_item_by_another_number_goes_on() {
+fn the_same_item_under_another_rating_key_continues() {
     let mut pure = playing_one();
-    // Notifications name another number all the time, the listing goes on with the first.
+    // Notifications keep naming another rating key, while the listing stays with the first.
     for second in 10..60 {
         pure.world.play(song(1, f64::from(second)));
         pure.push(&playing(
@@ -164,7 +164,7 @@ fn the_same_item_by_another_number_goes_on() {
 }
 
 #[test]
-fn a_stop_for_another_item_or_key_ends_nobody_else() {
+fn a_stop_for_another_item_or_key_ends_no_other_session() {
     let mut pure = playing_one();
     for (key, item) in [(7, 99), (8, 1), (8, 99)] {
         pure.push(&playing(key, item, "stopped", 0));

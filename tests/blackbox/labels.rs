@@ -111,7 +111,7 @@ fn stream_transcode_and_subtitle_labels_agree() {
 
 /// Row 15.
 #[test]
-fn unlimited_bandwidth_is_absent_and_streams_stand_in_for_a_missing_bitrate() {
+fn unlimited_bandwidth_is_absent_and_streams_replace_a_missing_bitrate() {
     let network = [("session", "1"), ("user", "alice"), ("location", "lan")];
     for (bandwidth, expected) in [
         (json!(9_999_999), Some(9_999_999.0)),

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use serde_json::json;
 
 use crate::support::{
-    exporter::{Exporter, SOON, Setup, wait},
+    exporter::{Exporter, SOON, wait},
     fake_plex::{FakePlex, html},
     payloads::{episode, frame, metadata, movie, playing, track, transcode, transcoded, with},
     samples::Samples,
@@ -34,7 +34,8 @@ fn every_account_has_its_plays_counted_from_0_on() {
     let samples = exporter.until("accounts", SOON, |samples| {
         samples.of("plex_user_play_starts_total", &[]).len() == 3
     });
-    // The placeholder with the id 0 is nobody, and what ran already did not begin.
+    // The placeholder with the id 0 is not a user, and a play that was running already does not
+    // count as a start.
     assert_eq!(
         samples.series("plex_user_play_starts_total"),
         [r#"user="alice" 0"#, r#"user="bob" 0"#, r#"user="carol" 0"#]
@@ -111,14 +112,14 @@ fn seconds_by_user_stay_when_the_session_goes_and_plays_alike_share_them() {
         samples.value("plex_play_seconds_total", &[("session", "1")]),
         Some(played)
     );
-    // It stands while paused and after the end, when nothing of the session is left.
+    // It stays the same while paused and after the end, when nothing of the session is left.
     plex.world().stop(&json!("1"));
     plex.push(&playing(1, 101, "stopped", 61_000));
     let samples = exporter.until("the end", SOON, |samples| {
         samples.of("plex_session_info", &[]).is_empty()
     });
     assert_eq!(samples.series(name), [format!("{labels} {played}")]);
-    // Another film by the same user goes on where the first stood.
+    // Another film of the same user continues the same counter.
     begin(&plex, film(2, 102, "Aliens"), "playing");
     let samples = exporter.until("more", SOON, |samples| {
         samples.of(name, &[]).len() == 1 && samples.value(name, &[]) >= Some(played + 0.5)
@@ -293,7 +294,7 @@ fn transcoded_seconds_are_counted_by_hardware_and_codecs_while_the_session_plays
 }
 
 #[test]
-fn a_transcode_that_only_the_streams_tell_of_is_counted_with_the_codec_of_the_file() {
+fn a_transcode_that_only_the_streams_show_is_counted_with_the_codec_of_the_file() {
     let plex = FakePlex::default();
     let file = json!({"Metadata": [{"Media": [{"id": 307_448, "videoCodec": "hevc", "videoResolution": "4k"}]}]});
     plex.world()
@@ -335,8 +336,8 @@ fn beyond_2000_label_sets_new_users_are_counted_as_other_and_that_is_logged_once
         Duration::from_secs(30),
         || {
             // An unoptimized build may take more than a second for the listing: then 503.
-            let answer = exporter.get("/metrics");
-            let samples = (answer.status == 200).then(|| Samples::parse(answer.text()));
+            let response = exporter.get("/metrics");
+            let samples = (response.status == 200).then(|| Samples::parse(response.text()));
             samples.filter(all)
         },
         || exporter.log().join("\n"),

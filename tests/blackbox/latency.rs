@@ -1,4 +1,4 @@
-//! How soon a page shows what Plex has told.
+//! How soon a page shows what Plex has reported.
 
 use std::time::{Duration, Instant};
 
@@ -73,7 +73,7 @@ fn what_follows_within_100_ms_is_bundled_into_one_more_request() {
     assert_eq!(pure.requested("/status/sessions", 0.2), 2);
 }
 
-/// Row 17: the first thing that is heard of a session may be its transcode.
+/// Row 17: the first notification of a session may be that of its transcode.
 #[test]
 fn an_update_of_an_unknown_transcode_is_a_reason_for_a_listing() {
     let plex = FakePlex::default();
@@ -128,7 +128,7 @@ fn active_transcodes_follow_within_three_seconds() {
     let begun = Instant::now();
     exporter.until_value("plex_active_transcode_sessions", &[], 0.0);
     assert!(begun.elapsed() < Duration::from_secs(3));
-    // Nothing but the session tells of it.
+    // Only the session listing shows it.
     count(&plex, 1);
     plex.world().play(transcoded(movie(1, 101, "Alien"), "def"));
     plex.push(&playing(1, 101, "playing", 0));
@@ -157,7 +157,7 @@ fn active_transcodes_follow_even_where_plex_s_count_lags_behind() {
 
 /// Row 16: `/` comes first, and what runs already is there with it.
 #[test]
-fn the_first_full_page_is_there_as_soon_as_plex_has_answered() {
+fn the_first_full_page_is_served_as_soon_as_plex_has_responded() {
     let plex = FakePlex::default();
     plex.world().play(movie(1, 101, "Alien"));
     let exporter = Setup::new(&plex.url()).env("LOG_LEVEL", "info").start();
@@ -168,7 +168,7 @@ fn the_first_full_page_is_there_as_soon_as_plex_has_answered() {
             && page.of("plex_host_cpu_utilization_ratio", &[]).len() == 1
     });
     println!("{:?}", begun.elapsed());
-    let seen = plex.seen();
+    let seen = plex.requests();
     // Sent first, by a thread of its own.
     assert!(seen.iter().take(4).any(|seen| seen.target == "/"));
 }

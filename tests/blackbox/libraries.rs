@@ -173,7 +173,7 @@ fn a_list_without_any_provider_empties_the_libraries_and_a_starting_server_does_
         let mut pure = Pure::connected(World::default());
         pure.world.fault(
             "/media/providers",
-            Fault::Answer(200, "application/json", body.into()),
+            Fault::Response(200, "application/json", body.into()),
         );
         pure.wait(61.0);
         assert_eq!(
@@ -184,9 +184,9 @@ fn a_list_without_any_provider_empties_the_libraries_and_a_starting_server_does_
     }
 }
 
-/// Rows 13 and 17: whatever goes wrong with `type=10`, `type=7` is tried, and then the plain count.
+/// Rows 13 and 17: after any failure of `type=10`, `type=7` is tried, and then the plain count.
 #[test]
-fn music_falls_back_on_whatever_goes_wrong_and_a_total_may_stand_in_a_header() {
+fn music_falls_back_after_any_failure_and_a_total_may_be_in_a_header() {
     let plex = FakePlex::default();
     plex.world().counts.remove(&(3, 10));
     plex.world().counts.insert((3, 7), 777);

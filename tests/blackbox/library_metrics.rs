@@ -116,7 +116,7 @@ fn every_library_metric_has_its_labels_and_value() {
             .is_empty()
     );
     let counts: Vec<_> = plex
-        .seen()
+        .requests()
         .into_iter()
         .filter(|seen| seen.target.contains("/all"))
         .collect();
@@ -163,7 +163,7 @@ fn shows_seasons_artists_and_albums_are_counted_beside_the_items() {
 }
 
 #[test]
-fn scans_and_the_newest_item_are_shown_where_plex_tells() {
+fn scans_and_the_newest_item_are_shown_where_plex_reports_them() {
     let plex = FakePlex::default();
     plex.world().libraries.truncate(2);
     plex.world().libraries[0]["refreshing"] = json!(true);
@@ -201,7 +201,7 @@ fn scans_and_the_newest_item_are_shown_where_plex_tells() {
     // The newest item comes with the count: no request of its own, and only one item of it.
     let counts = plex.count("/library/sections/1/all");
     assert_eq!(counts, 2, "one count for each change");
-    for seen in plex.seen() {
+    for seen in plex.requests() {
         if seen.target.contains("/all") {
             assert!(seen.target.contains("sort=addedAt:desc"), "{}", seen.target);
             assert!(seen.target.contains("Container-Size=1"), "{}", seen.target);
@@ -261,12 +261,12 @@ fn libraries_come_go_and_change_their_names_soon_after_plex_says_so() {
 }
 
 #[test]
-fn a_section_answer_without_a_total_is_counted_by_its_size() {
+fn a_section_response_without_a_total_is_counted_by_its_size() {
     let plex = FakePlex::default();
     plex.world().libraries.truncate(1);
     plex.world().fault(
         "/library/sections/1/all",
-        Fault::Answer(
+        Fault::Response(
             200,
             "application/json",
             r#"{"MediaContainer":{"size":2,"Metadata":[{"ratingKey":"1"},{"ratingKey":"2"}]}}"#

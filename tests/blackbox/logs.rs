@@ -1,4 +1,4 @@
-//! What the log says: once per change, for what changed, and nobody's viewing history.
+//! The log: one line per change, and no viewing history.
 
 use std::time::{Duration, Instant};
 
@@ -69,7 +69,7 @@ fn an_endpoint_that_fails_for_hours_is_one_line_and_its_recovery_another() {
     }
 }
 
-/// Row 7: one library of four fails its count, the others go on.
+/// Row 7: one library of four fails its count, the others continue.
 #[test]
 fn a_library_that_cannot_be_counted_is_not_said_to_recover_by_the_others() {
     let plex = FakePlex::default();
@@ -118,7 +118,7 @@ fn a_refusing_listener_beside_kept_connections_is_one_line() {
 }
 
 #[test]
-fn a_whole_outage_is_told_in_two_lines_and_the_socket_in_two() {
+fn a_whole_outage_is_logged_in_two_lines_and_the_socket_in_two() {
     let mut pure = Pure::connected(World::default());
     pure.wait(60.0);
     let before = pure.log.len();
@@ -142,11 +142,11 @@ fn a_whole_outage_is_told_in_two_lines_and_the_socket_in_two() {
     pure.wait(20.0);
     pure.apply(plex_exporter::internals::Event::SocketUp);
     pure.wait(3_600.0);
-    let said = &pure.log[before..];
-    assert!(said.len() <= 4, "{said:#?}");
+    let lines = &pure.log[before..];
+    assert!(lines.len() <= 4, "{lines:#?}");
     assert!(
-        said.iter().any(|line| line.contains("recovered")),
-        "{said:#?}"
+        lines.iter().any(|line| line.contains("recovered")),
+        "{lines:#?}"
     );
 }
 
@@ -221,13 +221,13 @@ fn the_log_of_an_outage_on_the_wire_is_short() {
     exporter.until("a while", Duration::from_secs(12), |_| {
         begun.elapsed() > Duration::from_secs(8)
     });
-    plex.start_again();
+    plex.restart();
     exporter.until("all", Duration::from_secs(40), |page| {
         page.value("plex_up", &[]) == Some(1.0)
             && page.value("plex_websocket_connected", &[]) == Some(1.0)
     });
-    let said = exporter.log()[before..].to_vec();
-    assert!(said.len() <= 6, "{said:#?}");
-    let warnings = said.iter().filter(|line| line.contains("WARN"));
-    assert!(warnings.count() <= 3, "{said:#?}");
+    let lines = exporter.log()[before..].to_vec();
+    assert!(lines.len() <= 6, "{lines:#?}");
+    let warnings = lines.iter().filter(|line| line.contains("WARN"));
+    assert!(warnings.count() <= 3, "{lines:#?}");
 }

@@ -103,7 +103,7 @@ fn response(path: &str, what: &str, body: &str) {
     let plex = FakePlex::default();
     plex.world().fault(
         path,
-        Fault::Answer(200, "application/json", body.to_owned()),
+        Fault::Response(200, "application/json", body.to_owned()),
     );
     let exporter = Setup::new(&plex.url()).env("LOG_LEVEL", "info").start();
     scraped_until(&exporter, what, |samples| {
@@ -124,7 +124,7 @@ fn frames(what: &str, frames: impl IntoIterator<Item = String>) {
 
 #[test]
 #[ignore = "needs an optimized binary: make test-static"]
-fn memory_stays_bounded_whatever_the_session_listing_holds() {
+fn memory_stays_bounded_for_any_session_listing() {
     let path = "/status/sessions";
     for (what, text) in [
         (
@@ -183,7 +183,7 @@ fn memory_stays_bounded_whatever_the_session_listing_holds() {
 
 #[test]
 #[ignore = "needs an optimized binary: make test-static"]
-fn memory_stays_bounded_whatever_the_other_responses_hold() {
+fn memory_stays_bounded_for_any_other_response() {
     let libraries = body("Directory", |index| {
         format!(r#"{{"id":"{index}","type":"movie","title":"L{index}"}}"#)
     });
@@ -229,7 +229,7 @@ fn memory_stays_bounded_whatever_the_other_responses_hold() {
 
 #[test]
 #[ignore = "needs an optimized binary: make test-static"]
-fn memory_stays_bounded_whatever_the_frames_hold() {
+fn memory_stays_bounded_for_any_frame() {
     let session = r#""viewOffset":1,"state":"playing""#;
     frames(
         "300 session keys of 1 MB",
@@ -297,7 +297,7 @@ fn list_of(element: &str, bytes: usize) -> String {
 
 #[test]
 #[ignore = "needs an optimized binary: make test-static"]
-fn memory_stays_bounded_whatever_lists_a_session_or_an_item_holds() {
+fn memory_stays_bounded_for_any_list_in_a_session_or_an_item() {
     let streams = |bytes| {
         let streams = list_of("{}", bytes);
         format!(r#""Media":[{{"Part":[{{"Stream":[{streams}]}}]}}]"#)
@@ -358,7 +358,7 @@ fn item(what: &str, body: &str) {
         world.sessions = (1..=5).map(|key| movie(key, key, "Alien")).collect();
         world.fault(
             "/library/metadata",
-            Fault::Answer(200, "application/json", body.to_owned()),
+            Fault::Response(200, "application/json", body.to_owned()),
         );
     }
     let exporter = Setup::new(&plex.url()).env("LOG_LEVEL", "info").start();
@@ -387,7 +387,7 @@ fn new_keys(
         let sessions = sessions.join(",");
         let body = format!(r#"{{"MediaContainer":{{"Metadata":[{sessions}]}}}}"#);
         assert!(body.len() < BODY, "{what}");
-        Fault::Answer(200, "application/json", body)
+        Fault::Response(200, "application/json", body)
     };
     {
         let mut world = plex.world();
@@ -434,7 +434,7 @@ fn new_keys(
     plex.world().fault("/status/sessions", listing(ROUNDS));
     plex.push(&playing(2_000_000, 101, "playing", 0));
     plex.wait_for("/status/sessions", sent + 1, Duration::from_secs(60));
-    let (status, took) = exporter.end_by("TERM");
+    let (status, took) = exporter.stop_with("TERM");
     assert!(
         status.success() && took < Duration::from_secs(1),
         "{what}: {status}, {took:?}"

@@ -43,7 +43,7 @@ fn end_outage(pure: &mut Pure) {
 }
 
 #[test]
-fn a_play_goes_on_over_an_outage_of_any_length_up_to_an_hour() {
+fn a_play_resumes_after_an_outage_of_any_length_up_to_an_hour() {
     // Under the same key and Session.id; with another Session.id; under another key.
     for (key, info) in [(3, "link-3"), (3, "new"), (1, "link-3")] {
         for outage in [1.0, 8.0, 50.0, 125.0, 1_800.0, 3_500.0] {
@@ -89,7 +89,7 @@ fn what_plays_after_a_restart_under_the_old_keys_is_new_when_anything_differs() 
     for change in changes {
         for outage in [2.0, 60.0, 600.0] {
             let mut pure = watching();
-            // Far enough that a start from 0 is told apart.
+            // Far enough to distinguish a start from 0.
             pure.world.play(film(3, 600.0));
             pure.push(&playing(3, 101, "playing", 600_000));
             pure.wait(5.0);
@@ -193,7 +193,7 @@ fn another_server_in_its_place_starts_everything_afresh() {
     pure.wait(700.0);
     let old = pure.page();
     assert!(old.of("plex_library_items", &[]).len() >= 4);
-    // Requests are on their way when the other answers.
+    // Requests are in flight when the other server responds.
     pure.delay = Duration::from_secs(2);
     let mut world = World::default();
     world.server["machineIdentifier"] = json!("another");
@@ -284,7 +284,7 @@ fn a_film_resumed_over_a_restart_has_one_series_on_every_page() {
         json!({"Session": {"id": "new"},
         "Player": {"state": "buffering"}}),
     ));
-    plex.start_again();
+    plex.restart();
     // The exporter's own reader of pages refuses duplicates and counters that fall.
     exporter.until_value("plex_websocket_connected", &[], 1.0);
     exporter.until_value("plex_sessions", &[("state", "buffering")], 1.0);
@@ -341,7 +341,7 @@ fn another_server_on_the_same_port_leaves_nothing_of_the_first() {
         world.server["machineIdentifier"] = json!("another");
         world.libraries.truncate(1);
     }
-    plex.start_again();
+    plex.restart();
     let begun = Instant::now();
     let page = exporter.until("the other", Duration::from_secs(20), |page| {
         page.value("plex_up", &[("server_id", "another")]) == Some(1.0)

@@ -26,7 +26,7 @@ fn fetch_for(name: &str) -> Option<PlexRequest> {
         "library-sections-all" | "library-sections" => items,
         "statistics-resources" => PlexRequest::Resources,
         "statistics-bandwidth" => PlexRequest::Bandwidth,
-        // Nothing the exporter asks for; the shape of a session list is as good as any.
+        // Not requested by the exporter; decoded as a session listing for want of a type.
         "statistics-media" | "transcode-sessions" => PlexRequest::Sessions,
         "activities" => PlexRequest::Activities,
         // Its root is `ButlerTasks`: it must be refused, not misread.
@@ -36,7 +36,7 @@ fn fetch_for(name: &str) -> Option<PlexRequest> {
 }
 
 #[test]
-fn every_recorded_answer_decodes() {
+fn every_recorded_response_decodes() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/fixtures");
     let Ok(entries) = fs::read_dir(&folder) else {
         println!("skipped: the recorded payloads are not at hand");
@@ -53,15 +53,15 @@ fn every_recorded_answer_decodes() {
             assert!(decode(&PlexRequest::Server, &bytes[..]).is_err(), "{name}");
             continue;
         };
-        let answer = decode(&fetch, &bytes[..]).unwrap_or_else(|error| panic!("{name}: {error}"));
-        check(&name, &answer);
+        let response = decode(&fetch, &bytes[..]).unwrap_or_else(|error| panic!("{name}: {error}"));
+        check(&name, &response);
         decoded += 1;
     }
     assert!(decoded >= 20, "only {decoded}");
 }
 
-fn check(name: &str, answer: &PlexResponse) {
-    match (name, answer) {
+fn check(name: &str, response: &PlexResponse) {
+    match (name, response) {
         (
             "root__plex-openapi__plexpass-1.40.2-username-dropped.json",
             PlexResponse::Server(server),
@@ -197,9 +197,9 @@ proptest! {
         }
     }
 
-    /// An answer that breaks off, or has a wrong byte, is decoded or refused.
+    /// A response that is truncated, or has an invalid byte, is decoded or refused.
     #[test]
-    fn a_damaged_answer_is_survived(cut in 0usize..2_000, place in 0usize..2_000, byte in any::<u8>()) {
+    fn a_damaged_response_is_survived(cut in 0usize..2_000, place in 0usize..2_000, byte in any::<u8>()) {
         let sessions = json!({"MediaContainer": {"size": 1, "Metadata": [payloads::transcoded(payloads::movie(1, 101, "A"), "t")]}});
         let mut bytes = sessions.to_string().into_bytes();
         let place = place % bytes.len();
@@ -208,7 +208,7 @@ proptest! {
         let _ = decode(&PlexRequest::Sessions, &bytes[..]);
     }
 
-    /// A session that makes no sense costs only itself.
+    /// An undecodable session costs only itself.
     #[test]
     fn a_bad_session_hides_no_other(bad in json()) {
         let good = payloads::movie(7, 101, "Alien");

@@ -144,9 +144,9 @@ fn a_failure_leaves_the_update_as_it_was_and_a_refusal_makes_it_unknown() {
     };
     plex.world()
         .fault("/updater/status", html(500, "Internal Server Error"));
-    let asked = plex.count("/updater/status");
+    let requests = plex.count("/updater/status");
     changed();
-    plex.wait_for("/updater/status", asked + 1, Duration::from_secs(10));
+    plex.wait_for("/updater/status", requests + 1, Duration::from_secs(10));
     let failed = |reason| {
         exporter.until(reason, Duration::from_secs(15), |samples| {
             let labels = [("endpoint", "/updater/status"), ("reason", reason)];
@@ -216,7 +216,7 @@ fn activities_come_from_the_list_and_from_notifications() {
 }
 
 #[test]
-fn before_plex_ever_answers_the_page_says_so() {
+fn before_plex_ever_responds_the_page_says_so() {
     let mut plex = FakePlex::default();
     plex.stop();
     let exporter = Setup::new(&plex.url()).start();
@@ -231,7 +231,7 @@ fn before_plex_ever_answers_the_page_says_so() {
         assert!(sample.labels.contains_key("server") && sample.labels.contains_key("server_id"));
     }
     assert!(samples.of("plex_server_info", &[]).is_empty());
-    plex.start_again();
+    plex.restart();
     exporter.until("Plex", Duration::from_secs(12), |samples| {
         samples.value("plex_up", &SERVER) == Some(1.0)
     });

@@ -11,7 +11,7 @@ use crate::support::{
 };
 
 #[test]
-fn every_live_session_is_shown_from_its_first_listing_on_whatever_its_state() {
+fn every_live_session_is_shown_from_its_first_listing_on_in_any_state() {
     let plex = FakePlex::default();
     // Paused before the exporter started.
     plex.world().play(with(

@@ -135,7 +135,7 @@ fn a_film_an_episode_and_a_track_have_all_their_labels() {
 }
 
 #[test]
-fn direct_stream_and_transcode_are_told_apart() {
+fn direct_stream_and_transcode_are_distinguished() {
     let plex = FakePlex::default();
     let copy = json!({"TranscodeSession": {
         "key": "/transcode/sessions/c0py", "videoDecision": "copy", "audioDecision": "copy", "container": "mkv,srt",
@@ -216,7 +216,7 @@ fn direct_stream_and_transcode_are_told_apart() {
 }
 
 #[test]
-fn time_runs_while_playing_and_stands_while_paused_and_buffering() {
+fn time_runs_while_playing_and_stops_while_paused_or_buffering() {
     let plex = FakePlex::default();
     plex.world().play(movie(1, 101, "Alien"));
     let exporter = Exporter::connected(&plex);
@@ -353,7 +353,7 @@ fn an_announced_session_that_is_not_listed_yet_is_looked_for_again() {
 }
 
 #[test]
-fn a_stop_nobody_announced_is_found_and_time_stops_where_it_was_known() {
+fn a_stop_without_a_notification_is_found_and_time_stops_where_it_was_known() {
     let plex = FakePlex::default();
     plex.world().play(movie(1, 101, "Alien"));
     let exporter = Exporter::connected(&plex);
@@ -422,7 +422,7 @@ fn two_transcodes_keep_their_own_decisions_and_a_seek_is_no_end() {
         samples.value("plex_transcode_speed_ratio", &[("session", "1")]),
         Some(0.0)
     );
-    // A transcode that belongs to nobody changes nobody.
+    // A transcode that no session carries changes no session.
     update(
         "update",
         "three",
@@ -507,7 +507,7 @@ fn after_a_restart_of_plex_a_known_key_with_another_start_is_a_new_play() {
 }
 
 #[test]
-fn odd_sessions_show_what_they_have_and_hide_nobody() {
+fn incomplete_sessions_show_what_they_have_and_hide_no_others() {
     let plex = FakePlex::default();
     plex.world().sessions = vec![
         json!({"sessionKey": 11, "type": "clip", "title": "Live Session ", "key": "/livetv/sessions/u", "live": "1",
@@ -587,11 +587,13 @@ fn odd_sessions_show_what_they_have_and_hide_nobody() {
             .is_empty()
     );
     // The trailer, and the two of the same film at once.
-    exporter.until("all asked", SOON, |_| plex.count("/library/metadata/") == 2);
+    exporter.until("both titles requested", SOON, |_| {
+        plex.count("/library/metadata/") == 2
+    });
 }
 
 #[test]
-fn a_title_that_hangs_delays_nobody() {
+fn a_title_that_hangs_delays_no_others() {
     let plex = FakePlex::default();
     plex.world().fault("/library/metadata/666", Fault::Stall);
     plex.world()
@@ -688,8 +690,8 @@ fn labels_are_bounded_and_can_be_hidden() {
             .len(),
         2
     );
-    let told = hiding.page() + &hiding.log().join("\n");
-    assert!(!told.contains("secret-") && !told.contains("éé"), "{told}");
+    let text = hiding.page() + &hiding.log().join("\n");
+    assert!(!text.contains("secret-") && !text.contains("éé"), "{text}");
 }
 
 #[test]
@@ -715,7 +717,7 @@ fn ten_streams_at_plex_s_cadence_stay_within_the_budget_on_plex() {
 }
 
 #[test]
-fn what_the_listing_does_not_bear_out_is_asked_about_once() {
+fn a_notification_that_no_listing_confirms_causes_one_listing() {
     let plex = FakePlex::default();
     plex.world().play(movie(1, 101, "Alien"));
     let exporter = Exporter::connected(&plex);

@@ -1,4 +1,4 @@
-//! Any order of events, and an evening of the real binary with trouble: what must hold of every page
+//! Any order of events, and an evening of the real binary with faults: what must hold of every page
 //! whatever happens. (`tests/soak.rs` holds the pages against the truth.)
 
 use std::time::{Duration, Instant};
@@ -29,7 +29,7 @@ fn an_evening_with_trouble_has_sound_pages_and_costs_less_than_two_percent_of_a_
     while second < SECONDS {
         if second == 20 {
             plex.stop();
-            plex.start_again();
+            plex.restart();
         }
         let part = Evening::resume(&plex, second);
         second = part.play_until(if second < 20 { 20 } else { SECONDS }, |now| {
@@ -185,7 +185,7 @@ proptest! {
         for step in steps {
             run.step(step);
         }
-        // Nothing is heard any more: everything ends, and then what it left behind goes.
+        // No more notifications: everything ends, and then all traces expire.
         for minutes in [1, 1, 1, 30, 31] {
             run.now = run.now.after(Duration::from_secs(60 * minutes + 1));
             let _ = run.core.tick(run.now);

@@ -24,9 +24,9 @@ fn sent(page: &Samples) -> Option<f64> {
     total
 }
 
-/// Row 11: whatever Plex's clock says, and however it jumps, the same bytes are counted.
+/// Row 11: the same bytes are counted whatever Plex's clock shows, and however it jumps.
 #[test]
-fn bytes_are_counted_once_whatever_the_clocks_say() {
+fn bytes_are_counted_once_whatever_the_clocks() {
     let now = 1_800_000_000_i64;
     for (start, jump) in [
         (now, 0),
@@ -110,7 +110,7 @@ fn without_plex_pass_there_are_no_statistics_on_any_page() {
         plex.world().server["myPlexSubscription"] = json!(false);
         plex.world().fault(
             "/statistics",
-            crate::support::fake_plex::Fault::Answer(200, "application/json", body.into()),
+            crate::support::fake_plex::Fault::Response(200, "application/json", body.into()),
         );
         // `/` comes late: what the statistics mean is not known before.
         plex.world().fault(
@@ -167,7 +167,7 @@ fn no_activity_outlives_an_outage() {
     let page = exporter.until_value("plex_up", &[], 0.0);
     assert!(page.of("plex_activities", &[]).is_empty());
     plex.world().activities.clear();
-    plex.start_again();
+    plex.restart();
     let page = exporter.until("Plex", Duration::from_secs(20), |page| {
         page.value("plex_up", &[]) == Some(1.0)
     });
@@ -212,7 +212,7 @@ fn an_absurd_bitrate_poisons_no_counter() {
         let plex = FakePlex::default();
         plex.world().fault(
             "/status/sessions",
-            crate::support::fake_plex::Fault::Answer(200, "application/json", body),
+            crate::support::fake_plex::Fault::Response(200, "application/json", body),
         );
         let exporter = Setup::new(&plex.url()).start();
         let page = exporter.until("a second", Duration::from_secs(5), |page| {

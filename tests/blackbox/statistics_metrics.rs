@@ -98,7 +98,11 @@ fn bytes_are_split_by_user_with_the_names_of_the_accounts() {
         samples.value("plex_user_play_starts_total", &[("user", "dave")]),
         Some(0.0)
     );
-    assert_eq!(plex.count("/accounts"), 3, "asked about each once");
+    assert_eq!(
+        plex.count("/accounts"),
+        3,
+        "one request for each unknown account"
+    );
 }
 
 #[test]

@@ -68,7 +68,7 @@ fn end(mut child: std::process::Child) {
 const DROPPED: &str = "plex_exporter_dropped_total";
 
 #[test]
-fn with_nobody_reading_its_log_it_serves_counts_what_is_dropped_and_ends() {
+fn with_an_unread_log_it_serves_counts_dropped_lines_and_ends() {
     let plex = FakePlex::default();
     let (mut child, address) = start(&plex, Stdio::piped());
     until(&address, |samples| {

@@ -1,4 +1,4 @@
-//! TLS to Plex: every way of trusting, and every failure with its mend.
+//! TLS to Plex: every way of trusting, and every failure with its fix.
 
 use std::{fs, net::TcpListener, path::PathBuf, time::Duration};
 
@@ -25,9 +25,9 @@ fn works(setup: Setup) {
     exporter.until_value("plex_websocket_connected", &[], 1.0);
 }
 
-fn fails(setup: Setup, mend: &str, reason: &str) {
+fn fails(setup: Setup, clear_fault: &str, reason: &str) {
     let exporter = setup.start();
-    let line = exporter.wait_for_log(mend);
+    let line = exporter.wait_for_log(clear_fault);
     assert!(line.contains("[WARN]"), "{line}");
     let samples = exporter.until(reason, Duration::from_secs(15), |samples| {
         samples
@@ -78,7 +78,7 @@ fn a_certificate_that_is_no_ca_vouches_for_itself_and_for_no_other() {
 }
 
 #[test]
-fn every_failure_names_the_variable_that_mends_it() {
+fn every_failure_names_the_variable_that_fixes_it() {
     let good = signed_by_ca("localhost");
     let other = signed_by_ca("elsewhere.example");
     let old = expired("localhost");
@@ -128,7 +128,7 @@ fn a_name_that_does_not_resolve_is_explained() {
 
 #[test]
 fn a_handshake_that_stalls_ends_in_ten_seconds() {
-    // It accepts (the kernel does) and says nothing.
+    // It accepts (the kernel does) and sends nothing.
     let deaf = TcpListener::bind("127.0.0.1:0").unwrap();
     let exporter = Setup::new(&format!(
         "https://localhost:{}",
@@ -145,7 +145,7 @@ fn a_handshake_that_stalls_ends_in_ten_seconds() {
 }
 
 #[test]
-fn a_file_without_a_certificate_is_a_mistake_in_the_configuration() {
+fn a_file_without_a_certificate_is_a_configuration_error() {
     let path = own_path("not-a-ca");
     fs::write(&path, "hello").unwrap();
     let (status, _, err) = Setup::new("https://localhost:1")

@@ -73,7 +73,7 @@ fn a_refused_token_is_read_again_at_most_every_15_seconds() {
     exporter.wait_for_log("refuses the token");
     // It was read for that, and is not again, however often Plex refuses it.
     fs::write(&file, NEXT).unwrap();
-    let refused = plex.seen().len();
+    let refused = plex.requests().len();
     let begun = Instant::now();
     exporter.until("the new token", Duration::from_secs(40), |samples| {
         samples.value("plex_up", &[]) == Some(1.0)
@@ -83,7 +83,7 @@ fn a_refused_token_is_read_again_at_most_every_15_seconds() {
         "{:?}",
         begun.elapsed()
     );
-    assert!(plex.seen().len() > refused);
+    assert!(plex.requests().len() > refused);
     assert_eq!(
         exporter
             .log()
@@ -206,15 +206,15 @@ fn a_token_that_plex_echoes_reaches_neither_log_nor_check_and_no_terminal_is_ste
         world.fault("/activities", Fault::Redirect(format!("http://x/{TOKEN}")));
         world.fault(
             "/statistics/resources",
-            Fault::Answer(200, "text/s3cretT0kenOfTheAdmin", TOKEN.to_owned()),
+            Fault::Response(200, "text/s3cretT0kenOfTheAdmin", TOKEN.to_owned()),
         );
         world.fault(
             "/statistics/bandwidth",
-            Fault::Answer(200, "application/json", format!("{{{TOKEN}")),
+            Fault::Response(200, "application/json", format!("{{{TOKEN}")),
         );
         world.fault(
             "/accounts",
-            Fault::Answer(418, "text/html", TOKEN.to_owned()),
+            Fault::Response(418, "text/html", TOKEN.to_owned()),
         );
     }
     let exporter = Setup::new(&plex.url()).env("LOG_LEVEL", "trace").start();

@@ -149,7 +149,7 @@ fn the_causes_and_the_transcode_change_and_go_with_the_session() {
     exporter.until("burnt-in subtitles", SOON, |samples| {
         samples.series("plex_transcode_cause") == [r#"cause="subtitles",session="1" 1"#]
     });
-    // The user asks for less: a new run, with other decisions.
+    // The user selects a lower quality: a new run, with other decisions.
     let less = json!({"videoCodec": "h264", "subtitleDecision": "(absent)"});
     plex.world().change(
         1,

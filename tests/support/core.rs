@@ -1,5 +1,5 @@
-//! The pure core, driven as the event loop drives it: after every event the state does whatever is
-//! due, and what it wants done next lies in the future.
+//! The state, driven as the event loop drives it: after every event, nothing is due any more, and
+//! the next deadline lies in the future.
 
 #![allow(dead_code, reason = "each of the programs uses its own part of this")]
 
@@ -10,7 +10,7 @@ use plex_exporter::{
     internals::{Actions, Event, Process, State, Timestamp, render},
 };
 
-/// The state, with what the event loop keeps beside it.
+/// The state, and what the event loop keeps for it.
 pub struct Core {
     state: State,
     page_length: usize,
@@ -27,7 +27,7 @@ impl Core {
         }
     }
 
-    /// Applies an event, and returns what is to be done.
+    /// Applies an event and returns the actions.
     pub fn apply(&mut self, event: Event, now: Timestamp) -> Actions {
         let mut actions = self.state.apply(event, now);
         self.settle(now, &mut actions);
@@ -42,7 +42,7 @@ impl Core {
         actions
     }
 
-    /// The event loop would tick at once where something is due at `now`: one tick must be enough.
+    /// If something is due at `now`, the event loop ticks immediately; one tick must be enough.
     fn settle(&mut self, now: Timestamp, actions: &mut Actions) {
         if self.deadline().is_some_and(|due| due <= now.monotonic) {
             let more = self.state.tick(now);
@@ -75,8 +75,8 @@ impl Core {
         page
     }
 
-    /// Every collection that grows with what Plex and its clients do: its name, its size, and the
-    /// most that the contract allows.
+    /// Every collection that grows with the activity of Plex and its clients: name, size and
+    /// documented limit.
     pub fn collections(&self) -> Vec<(&'static str, usize, usize)> {
         let sessions = &self.state.sessions;
         let (ended, pending) = sessions.kept();

@@ -15,7 +15,7 @@ use super::{fake_plex::FakePlex, page_watch::PageWatch, samples::Samples};
 /// How long a test waits for what takes a moment.
 pub const SOON: Duration = Duration::from_secs(5);
 
-/// Where the binary under test is: `PLEX_EXPORTER_BIN`, or the one Cargo built.
+/// The path of the binary under test: `PLEX_EXPORTER_BIN`, or the one that Cargo built.
 pub fn binary() -> PathBuf {
     if let Some(path) = std::env::var_os("PLEX_EXPORTER_BIN") {
         return path.into();
@@ -34,7 +34,7 @@ pub struct Exporter {
     pub address: SocketAddr,
     pub health_file: PathBuf,
     log: Arc<Log>,
-    /// Reads every page that a test reads.
+    /// Checks every page that a test reads.
     watch: Mutex<PageWatch>,
 }
 
@@ -88,7 +88,7 @@ impl Setup {
         self
     }
 
-    /// Runs `program` in its place, with the same environment: something that runs the exporter.
+    /// Runs `program`, which runs the exporter, with the same environment.
     pub fn under(mut self, program: &str, arguments: &[&str]) -> Self {
         let mut command = Command::new(program);
         command.args(arguments).env_clear();
@@ -101,7 +101,7 @@ impl Setup {
         self
     }
 
-    /// Starts it; `health` and the end of the test look for its marker at `path`.
+    /// Starts it; `health` and the end of the test expect its marker at `path`.
     pub fn start_with_marker(mut self, path: &std::path::Path) -> Exporter {
         path.clone_into(&mut self.health_file);
         self.start()
@@ -146,7 +146,7 @@ impl Setup {
         exporter
     }
 
-    /// Runs it to its end: exit status, standard output, standard error.
+    /// Runs it to completion: exit status, standard output, standard error.
     pub fn run(mut self, arguments: &[&str]) -> (Option<i32>, String, String) {
         let output = self
             .command
@@ -162,15 +162,15 @@ impl Setup {
     }
 }
 
-/// An HTTP answer.
+/// An HTTP response.
 #[derive(Debug, Clone)]
-pub struct Answer {
+pub struct Response {
     pub status: u16,
     pub head: String,
     pub body: Vec<u8>,
 }
 
-impl Answer {
+impl Response {
     pub fn header(&self, name: &str) -> Option<&str> {
         self.head.lines().find_map(|line| {
             let (own, value) = line.split_once(':')?;
@@ -197,17 +197,18 @@ impl Answer {
     }
 }
 
-/// Sends raw bytes and reads the answer to its end.
+/// Sends raw bytes and reads the response to its end.
 pub fn request(address: SocketAddr, bytes: &[u8]) -> std::io::Result<Vec<u8>> {
     let mut stream = TcpStream::connect_timeout(&address, Duration::from_secs(5))?;
     stream.set_read_timeout(Some(Duration::from_secs(20)))?;
     stream.write_all(bytes)?;
-    let mut answer = Vec::new();
-    stream.read_to_end(&mut answer)?;
-    Ok(answer)
+    let mut response = Vec::new();
+    stream.read_to_end(&mut response)?;
+    Ok(response)
 }
 
-/// Polls until `done` gives something; panics after `limit` with what `seen` says.
+/// Polls until `done` returns something; panics after `limit` with the description that `seen`
+/// returns.
 pub fn wait<T>(
     limit: Duration,
     mut done: impl FnMut() -> Option<T>,
@@ -245,28 +246,28 @@ impl Exporter {
         exporter
     }
 
-    pub fn get(&self, path: &str) -> Answer {
+    pub fn get(&self, path: &str) -> Response {
         self.send(&format!("GET {path} HTTP/1.1\r\nHost: x\r\n\r\n"))
     }
 
-    pub fn send(&self, request_text: &str) -> Answer {
-        Answer::parse(&request(self.address, request_text.as_bytes()).expect("an answer"))
+    pub fn send(&self, request_text: &str) -> Response {
+        Response::parse(&request(self.address, request_text.as_bytes()).expect("a response"))
     }
 
     pub fn page(&self) -> String {
         let mut watch = self.watch.lock().unwrap_or_else(PoisonError::into_inner);
-        let answer = self.get("/metrics");
-        assert_eq!(answer.status, 200, "{}", answer.head);
-        // Plays that are removed may begin again between two pages.
-        watch.read(answer.text(), |_| true);
-        answer.text().to_owned()
+        let response = self.get("/metrics");
+        assert_eq!(response.status, 200, "{}", response.head);
+        // Series of plays may be removed and begin again between two pages.
+        watch.read(response.text(), |_| true);
+        response.text().to_owned()
     }
 
     pub fn scrape(&self) -> Samples {
         Samples::parse(&self.page())
     }
 
-    /// Scrapes until `condition` holds; the scrape in which it did.
+    /// Scrapes until `condition` holds, and returns that scrape.
     pub fn until(
         &self,
         what: &str,
@@ -309,7 +310,7 @@ impl Exporter {
         self.wait_for_logs(text, 1).pop().unwrap()
     }
 
-    /// Waits for so many log lines that contain `text`.
+    /// Waits for `count` log lines that contain `text`.
     pub fn wait_for_logs(&self, text: &str, count: usize) -> Vec<String> {
         let deadline = Instant::now() + Duration::from_secs(20);
         let mut lines = self.log.lines.lock().unwrap();
@@ -338,8 +339,8 @@ impl Exporter {
         }
     }
 
-    /// Sends a signal by name and waits for the end; how long that took.
-    pub fn end_by(&mut self, signal: &str) -> (ExitStatus, Duration) {
+    /// Sends a signal by name and waits for the process to end; also returns how long that took.
+    pub fn stop_with(&mut self, signal: &str) -> (ExitStatus, Duration) {
         let begun = Instant::now();
         self.signal(signal);
         let status = self.child.wait().unwrap();
@@ -392,7 +393,7 @@ impl Exporter {
 
 impl Drop for Exporter {
     fn drop(&mut self) {
-        // Below a program that runs it (`unshare`), the exporter is that one's child.
+        // Under a program that runs it (`unshare`), the exporter is a child of that program.
         let id = self.child.id();
         let below = std::fs::read_to_string(format!("/proc/{id}/task/{id}/children"));
         for pid in below.unwrap_or_default().split_whitespace() {

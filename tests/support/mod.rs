@@ -1,5 +1,5 @@
-//! What the tests, the demo and the benchmark share: a simulated Plex, the exporter as a process,
-//! and a reader of what it says.
+//! Shared by tests, demo and benchmarks: a simulated Plex, the exporter as a process, and a parser
+//! of its pages.
 
 #![allow(
     dead_code,

@@ -1,12 +1,12 @@
-//! Reads pages one after the other and checks what holds for every exporter: no two samples share
-//! name and labels, every value is a finite number, and counters never fall.
+//! Checks invariants over successive pages of an exporter: no two samples share name and labels,
+//! every value is finite, and counters never fall.
 
 use std::collections::{HashMap, HashSet};
 
 /// Series of plays: they are removed some time after the play, and may start again at 0.
 const PLAY_COUNTERS: [&str; 2] = ["plex_plays_total", "plex_play_seconds_total"];
 
-/// What the pages of one exporter said so far.
+/// The counters of the pages so far.
 #[derive(Debug, Default)]
 pub struct PageWatch {
     /// The largest value of every counter series, by name and labels.
@@ -25,8 +25,8 @@ fn split(line: &str) -> (&str, f64) {
 }
 
 impl PageWatch {
-    /// Reads the next page. `restarted` tells whether a play series (name and labels) may have been
-    /// removed and begun again since the page before.
+    /// Reads the next page. `restarted` decides whether a play series (name and labels) may have
+    /// been removed and begun again since the last page.
     ///
     /// # Panics
     /// When the page breaks one of the rules.

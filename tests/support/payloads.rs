@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 /// The administrator's token.
 pub const TOKEN: &str = "s3cretT0kenOfTheAdmin";
 
-/// Puts the fields of `changes` over those of `base`, object by object.
+/// Overrides the fields of `base` by those of `changes`, object by object.
 pub fn with(mut base: Value, changes: Value) -> Value {
     merge(&mut base, changes);
     base
@@ -100,7 +100,7 @@ pub fn track(session: u64, item: u64, artist: &str, album: &str, title: &str) ->
     )
 }
 
-/// A transcode, as it stands in a session or in a notification.
+/// A transcode, as it appears in a session or a notification.
 pub fn transcode(id: &str) -> Value {
     json!({
         "key": format!("/transcode/sessions/{id}"), "throttled": false, "complete": false, "progress": 12.5,

@@ -1,4 +1,4 @@
-//! The pure state beside a simulated Plex in simulated time: hours pass in milliseconds.
+//! The state with a simulated Plex in simulated time: hours pass in milliseconds.
 
 use std::time::{Duration, Instant};
 
@@ -17,18 +17,18 @@ use super::{
     samples::Samples,
 };
 
-/// A request that Plex has not answered yet.
+/// A request without a response so far.
 struct InFlight {
     due: Instant,
     request: PlexRequest,
     started: Instant,
 }
 
-/// The state, and the Plex that it talks to.
+/// The state and its simulated Plex.
 pub struct Pure {
     pub world: World,
     pub state: State,
-    /// How long Plex takes to answer.
+    /// How long Plex takes to respond.
     pub delay: Duration,
     /// Everything that was requested, and when.
     pub requests: Vec<(Duration, String)>,
@@ -41,7 +41,7 @@ pub struct Pure {
 }
 
 impl Pure {
-    /// An exporter that starts now, beside a Plex whose socket it cannot reach yet.
+    /// An exporter that starts now and has no socket yet.
     pub fn new(world: World) -> Self {
         Self::hiding(world, HiddenLabels::default())
     }
@@ -129,20 +129,22 @@ impl Pure {
         }
     }
 
-    fn answer(&self, request: &PlexRequest) -> Result<PlexResponse, PlexError> {
+    fn response(&self, request: &PlexRequest) -> Result<PlexResponse, PlexError> {
         let target = request.path();
         match self.world.fault_of(&target) {
-            Some(Fault::Answer(200, _, body)) => return decode_response(request, body.as_bytes()),
-            Some(Fault::Answer(status, ..)) => {
+            Some(Fault::Response(200, _, body)) => {
+                return decode_response(request, body.as_bytes());
+            }
+            Some(Fault::Response(status, ..)) => {
                 return Err(PlexError::from_status(*status).unwrap());
             }
             Some(Fault::Stall) => return Err(PlexError::Timeout),
             Some(Fault::Reset) => return Err(PlexError::Connect("refused".into())),
             _ => {}
         }
-        match self.world.answer_to(&target) {
-            Some(answer) => {
-                let body = json!({"MediaContainer": answer}).to_string();
+        match self.world.response_to(&target) {
+            Some(response) => {
+                let body = json!({"MediaContainer": response}).to_string();
                 decode_response(request, body.as_bytes())
             }
             None => Err(PlexError::NotFound),
@@ -169,7 +171,7 @@ impl Pure {
                     let InFlight {
                         request, started, ..
                     } = self.in_flight.remove(at);
-                    let result = self.answer(&request);
+                    let result = self.response(&request);
                     self.apply(Event::Completed(Completed {
                         request,
                         started,
@@ -215,7 +217,7 @@ impl Pure {
         Samples::parse(&page)
     }
 
-    /// Requests for paths that begin so, sent in the last `seconds`.
+    /// The number of requests for paths that begin with `path` in the last `seconds`.
     pub fn requested(&self, path: &str, seconds: f64) -> usize {
         let since = self.now.saturating_sub(Duration::from_secs_f64(seconds));
         let recent = self.requests.iter().filter(|(at, _)| *at >= since);

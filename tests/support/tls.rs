@@ -1,4 +1,4 @@
-//! Certificates made on the spot, and the server's side of TLS.
+//! Generated certificates, and the server's side of TLS.
 
 use std::sync::Arc;
 
@@ -32,8 +32,7 @@ fn params(name: &str) -> CertificateParams {
     CertificateParams::new(vec![name.to_owned()]).unwrap()
 }
 
-/// A certificate for `name` that nobody else signed; `ca` makes it one that may sign, as
-/// `openssl req -x509` does.
+/// A self-signed certificate for `name`; `ca` makes it one of a CA, as `openssl req -x509` does.
 pub fn self_signed(name: &str, ca: bool) -> Identity {
     let key = KeyPair::generate().unwrap();
     let mut params = params(name);
@@ -62,7 +61,7 @@ pub fn expired(name: &str) -> Identity {
     signed(params)
 }
 
-/// The same, signed by a certificate for `name` that says it is no CA.
+/// The same, signed by a certificate for `name` that is not one of a CA.
 pub fn signed_by_no_ca(name: &str) -> Identity {
     let mut issuer = params(name);
     issuer.is_ca = IsCa::ExplicitNoCa;

@@ -11,32 +11,32 @@ use std::{
 pub trait Connection: Read + Write + Send {}
 impl<T: Read + Write + Send> Connection for T {}
 
-/// What goes wrong with requests whose path begins with the given text.
+/// A fault of requests whose path begins with a given text.
 #[derive(Debug, Clone)]
 pub enum Fault {
     /// Another status, content type and body.
-    Answer(u16, &'static str, String),
+    Response(u16, &'static str, String),
     /// A whole response, byte for byte.
     Raw(Vec<u8>),
     /// A redirect.
     Redirect(String),
-    /// The right answer, late.
+    /// The correct response, late.
     Delay(Duration),
-    /// Never an answer.
+    /// No response at all.
     Stall,
     /// The connection is reset.
     Reset,
-    /// The answer breaks off in the middle.
+    /// A truncated response.
     Truncate,
-    /// An answer of so many bytes; chunked, or compressed to nearly nothing.
+    /// A response of `bytes` bytes: chunked, or compressed to almost nothing.
     Oversize { bytes: usize, gzip: bool },
-    /// The right answer, in chunks.
+    /// The correct response, in chunks.
     Chunked,
-    /// The right answer, one byte at a time, so slowly.
+    /// The correct response, one byte at a time, with this pause between them.
     Trickle(Duration),
 }
 
-/// An answer as Plex gives it to a bad token.
+/// Plex's response to an invalid token.
 pub fn unauthorized() -> Fault {
     html(401, "Unauthorized")
 }
@@ -46,18 +46,18 @@ pub fn html(status: u16, title: &str) -> Fault {
     let body = format!(
         "<html><head><title>{title}</title></head><body><h1>{status} {title}</h1></body></html>"
     );
-    Fault::Answer(status, "text/html", body)
+    Fault::Response(status, "text/html", body)
 }
 
-/// Plays a fault in place of an answer; true when the connection is over.
-pub(super) fn broken(
+/// Injects a fault in place of a response; true when the connection has ended.
+pub(super) fn inject(
     fault: &Fault,
     connection: &mut Box<dyn Connection>,
     tcp: &TcpStream,
     stopped: &AtomicBool,
 ) -> io::Result<bool> {
     match fault {
-        Fault::Answer(status, kind, body) => {
+        Fault::Response(status, kind, body) => {
             write!(
                 connection,
                 "HTTP/1.1 {status} X\r\nContent-Type: {kind}\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{body}",
@@ -176,9 +176,9 @@ pub(super) fn respond(
         }
         _ => {
             head.push_str(&format!("Content-Length: {}\r\n\r\n", body.len()));
-            let mut answer = head.into_bytes();
-            answer.extend_from_slice(body);
-            connection.write_all(&answer)?;
+            let mut response = head.into_bytes();
+            response.extend_from_slice(body);
+            connection.write_all(&response)?;
         }
     }
     connection.flush()

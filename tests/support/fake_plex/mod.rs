@@ -1,5 +1,5 @@
 //! A simulated Plex Media Server: real TCP, HTTP, TLS and WebSocket on a loopback port, with
-//! scripted answers, notifications and faults.
+//! scripted responses, notifications and faults.
 
 mod faults;
 mod serve;
@@ -19,15 +19,15 @@ use crossbeam_channel::Sender;
 use rustls::{ServerConfig, ServerConnection, StreamOwned};
 use serde_json::Value;
 
-use self::serve::{Order, serve};
+use self::serve::{Command, serve};
 
 #[allow(unused_imports, reason = "not every program injects every fault")]
 pub use faults::{Fault, html, unauthorized};
 pub use world::World;
 
-/// A request that came in.
+/// A received request.
 #[derive(Debug, Clone)]
-pub struct Seen {
+pub struct ReceivedRequest {
     pub at: Instant,
     /// Path and query.
     pub target: String,
@@ -37,9 +37,9 @@ pub struct Seen {
 #[derive(Default)]
 struct Shared {
     world: Mutex<World>,
-    seen: Mutex<Vec<Seen>>,
-    seen_more: Condvar,
-    sockets: Mutex<Vec<Sender<Order>>>,
+    seen: Mutex<Vec<ReceivedRequest>>,
+    more_received: Condvar,
+    sockets: Mutex<Vec<Sender<Command>>>,
     connections: Mutex<Vec<TcpStream>>,
     sockets_opened: Mutex<usize>,
     stopped: AtomicBool,
@@ -119,47 +119,47 @@ impl FakePlex {
     }
 
     pub fn push_text(&self, text: String) {
-        self.order(|| Order::Send(text.clone()));
+        self.command(|| Command::Send(text.clone()));
     }
 
-    fn order(&self, order: impl Fn() -> Order) {
+    fn command(&self, command: impl Fn() -> Command) {
         self.shared
             .sockets
             .lock()
             .unwrap()
-            .retain(|socket| socket.send(order()).is_ok());
+            .retain(|socket| socket.send(command()).is_ok());
     }
 
-    /// Ends every socket without a word.
+    /// Drops the TCP connection of every socket without a close frame.
     pub fn drop_sockets(&self) {
-        self.order(|| Order::Drop);
+        self.command(|| Command::Drop);
         self.shared.sockets.lock().unwrap().clear();
     }
 
-    /// Lets every socket stand, deaf and mute.
+    /// Keeps every socket open, but neither reads nor sends any more.
     pub fn freeze_sockets(&self) {
-        self.order(|| Order::Freeze);
+        self.command(|| Command::Freeze);
     }
 
-    /// How many sockets were opened so far.
+    /// The number of sockets opened so far.
     pub fn sockets_opened(&self) -> usize {
         *self.shared.sockets_opened.lock().unwrap()
     }
 
-    /// Everything that was asked so far.
-    pub fn seen(&self) -> Vec<Seen> {
+    /// All requests received so far.
+    pub fn requests(&self) -> Vec<ReceivedRequest> {
         self.shared.seen.lock().unwrap().clone()
     }
 
-    /// How often paths that begin so were asked for.
+    /// The number of requests received for paths that begin with `path`.
     pub fn count(&self, path: &str) -> usize {
-        self.seen()
+        self.requests()
             .iter()
             .filter(|seen| seen.target.starts_with(path))
             .count()
     }
 
-    /// Waits until paths that begin so were asked for so often.
+    /// Waits until `count` requests for paths that begin with `path` were received.
     pub fn wait_for(&self, path: &str, count: usize, limit: Duration) {
         let deadline = Instant::now() + limit;
         let mut seen = self.shared.seen.lock().unwrap();
@@ -172,13 +172,18 @@ impl FakePlex {
             let left = deadline.saturating_duration_since(Instant::now());
             assert!(
                 !left.is_zero(),
-                "{path} was not asked for {count} times within {limit:?}"
+                "{path} was not requested {count} times within {limit:?}"
             );
-            seen = self.shared.seen_more.wait_timeout(seen, left).unwrap().0;
+            seen = self
+                .shared
+                .more_received
+                .wait_timeout(seen, left)
+                .unwrap()
+                .0;
         }
     }
 
-    /// Stops: connections are refused, and those that stand are reset.
+    /// Stops: new connections are refused, and open ones are reset.
     pub fn stop(&mut self) {
         if let Some(listener) = self.listener.take() {
             let _ = TcpStream::from(OwnedFd::from(listener)).shutdown(Shutdown::Both);
@@ -189,9 +194,9 @@ impl FakePlex {
         self.shared.sockets.lock().unwrap().clear();
     }
 
-    /// Starts again on the same port.
-    pub fn start_again(&mut self) {
-        // The old listener's accept may take a moment to let go of the port.
+    /// Restarts on the same port.
+    pub fn restart(&mut self) {
+        // The old listener's `accept` may take a moment to release the port.
         let deadline = Instant::now() + Duration::from_secs(5);
         let listener = loop {
             match TcpListener::bind(self.address) {

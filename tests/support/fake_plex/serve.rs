@@ -12,16 +12,16 @@ use serde_json::json;
 use tungstenite::{Message, WebSocket, handshake::derive_accept_key, protocol::Role};
 
 use super::{
-    Seen, Shared,
-    faults::{Connection, broken, respond},
+    ReceivedRequest, Shared,
+    faults::{Connection, inject, respond},
 };
 
 /// What an open notification socket is to do.
-pub(super) enum Order {
+pub(super) enum Command {
     Send(String),
     /// The TCP connection ends without a close frame.
     Drop,
-    /// The connection stands, but nothing is read or sent any more.
+    /// The connection stays open, but nothing is read or sent any more.
     Freeze,
 }
 
@@ -35,13 +35,13 @@ pub(super) fn serve(
             return Ok(());
         };
         let target = head.split(' ').nth(1).unwrap_or_default().to_owned();
-        let seen = Seen {
+        let seen = ReceivedRequest {
             at: Instant::now(),
             target: target.clone(),
             head: head.clone(),
         };
         shared.seen.lock().unwrap().push(seen);
-        shared.seen_more.notify_all();
+        shared.more_received.notify_all();
         let header = |name: &str| {
             head.lines().find_map(|line| {
                 let (own, value) = line.split_once(':')?;
@@ -56,7 +56,7 @@ pub(super) fn serve(
             (fault, path, world.token.clone())
         };
         if let Some(fault) = &fault
-            && broken(fault, &mut connection, tcp, &shared.stopped)?
+            && inject(fault, &mut connection, tcp, &shared.stopped)?
         {
             return Ok(());
         }
@@ -80,14 +80,15 @@ pub(super) fn serve(
             connection.flush()?;
             return socket(connection, tcp, shared);
         }
-        let answer = if header("Accept").is_some_and(|accept| accept.contains("application/json")) {
-            shared.world.lock().unwrap().answer_to(target)
+        let response = if header("Accept").is_some_and(|accept| accept.contains("application/json"))
+        {
+            shared.world.lock().unwrap().response_to(target)
         } else {
             None
         };
-        match answer {
-            Some(answer) => {
-                let body = json!({"MediaContainer": answer}).to_string();
+        match response {
+            Some(response) => {
+                let body = json!({"MediaContainer": response}).to_string();
                 respond(
                     &mut connection,
                     200,
@@ -115,7 +116,7 @@ fn read_head(connection: &mut Box<dyn Connection>) -> io::Result<Option<String>>
             return Ok(None);
         }
         if head.is_empty() && !byte[0].is_ascii_alphabetic() {
-            // TLS, spoken to a port that speaks plain HTTP.
+            // TLS to a port for plain HTTP.
             connection.write_all(
                 b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\nConnection: close\r\n\r\n",
             )?;
@@ -131,8 +132,8 @@ fn socket(
     tcp: &TcpStream,
     shared: &Arc<Shared>,
 ) -> io::Result<()> {
-    let (orders, inbox): (Sender<Order>, Receiver<Order>) = unbounded();
-    shared.sockets.lock().unwrap().push(orders);
+    let (commands, inbox): (Sender<Command>, Receiver<Command>) = unbounded();
+    shared.sockets.lock().unwrap().push(commands);
     *shared.sockets_opened.lock().unwrap() += 1;
     tcp.set_read_timeout(Some(Duration::from_millis(4)))?;
     let mut socket = WebSocket::from_raw_socket(connection, Role::Server, None);
@@ -140,12 +141,12 @@ fn socket(
     while !shared.stopped.load(Ordering::Acquire) {
         loop {
             match inbox.try_recv() {
-                Ok(Order::Send(text)) if !frozen => {
+                Ok(Command::Send(text)) if !frozen => {
                     socket.send(Message::text(text)).map_err(io::Error::other)?;
                 }
-                Ok(Order::Send(_)) => {}
-                Ok(Order::Drop) => return tcp.shutdown(Shutdown::Both),
-                Ok(Order::Freeze) => frozen = true,
+                Ok(Command::Send(_)) => {}
+                Ok(Command::Drop) => return tcp.shutdown(Shutdown::Both),
+                Ok(Command::Freeze) => frozen = true,
                 Err(crossbeam_channel::TryRecvError::Empty) => break,
                 Err(crossbeam_channel::TryRecvError::Disconnected) => {
                     return tcp.shutdown(Shutdown::Both);

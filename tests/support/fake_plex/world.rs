@@ -16,7 +16,7 @@ pub struct World {
     /// `addedAt` of the newest item, by library id.
     pub newest: HashMap<u64, u64>,
     pub sessions: Vec<Value>,
-    /// Answers to `/library/metadata/{id}`.
+    /// Responses of `/library/metadata/{id}`.
     pub metadata: HashMap<u64, Value>,
     pub resources: Vec<Value>,
     pub bandwidth: Vec<Value>,
@@ -29,7 +29,7 @@ pub struct World {
     /// The base path of a reverse proxy in front.
     pub base_path: String,
     pub token: String,
-    /// Whether pings are answered.
+    /// Whether pings get a pong.
     pub pongs: bool,
 }
 
@@ -72,15 +72,15 @@ impl Default for World {
 
 impl World {
     pub fn fault(&mut self, path: &str, fault: Fault) {
-        self.mend(path);
+        self.clear_fault(path);
         self.faults.push((path.to_owned(), fault));
     }
 
-    pub fn mend(&mut self, path: &str) {
+    pub fn clear_fault(&mut self, path: &str) {
         self.faults.retain(|(own, _)| own != path);
     }
 
-    /// Puts a session into the list, in place of the one with its key.
+    /// Adds a session to the list, in place of the one with its key.
     pub fn play(&mut self, session: Value) {
         let key = session["sessionKey"].clone();
         self.stop(&key);
@@ -110,18 +110,18 @@ impl World {
         }
     }
 
-    /// What Plex says to a request for `target`, path and query; nothing is 404.
-    pub fn answer_to(&self, target: &str) -> Option<Value> {
+    /// The response to a request for `target` (path and query); `None` is 404.
+    pub fn response_to(&self, target: &str) -> Option<Value> {
         let (path, query) = target.split_once('?').unwrap_or((target, ""));
         let query = query
             .split('&')
             .filter_map(|pair| pair.split_once('='))
             .map(|(name, value)| (name.to_owned(), value.to_owned()))
             .collect();
-        self.answer(path, &query)
+        self.response(path, &query)
     }
 
-    /// What goes wrong with requests for `target`.
+    /// The fault of requests for `target`.
     pub fn fault_of(&self, target: &str) -> Option<&Fault> {
         let hit = self
             .faults
@@ -130,7 +130,7 @@ impl World {
         hit.map(|(_, fault)| fault)
     }
 
-    fn answer(&self, path: &str, query: &HashMap<String, String>) -> Option<Value> {
+    fn response(&self, path: &str, query: &HashMap<String, String>) -> Option<Value> {
         let number = |text: &str| text.parse::<u64>().ok();
         let parts: Vec<&str> = path.trim_start_matches('/').split('/').collect();
         Some(match parts[..] {
