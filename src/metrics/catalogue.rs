@@ -1,4 +1,4 @@
-//! The one table of metrics: names, types, labels and help, exactly as users' dashboards know them.
+//! All metrics: name, type, labels and help. Users' dashboards depend on names and labels.
 
 use prometheus::proto::MetricType;
 
@@ -103,30 +103,30 @@ catalogue! {
         "Bytes Plex sent to clients since the exporter started, within (lan) and beyond (wan) \
          its network (Plex Pass).");
     ESTIMATED_TRANSMIT = counter("plex_estimated_transmit_bytes_total", &[],
-        "Bytes sent by estimate: the bitrate of every session over the time it played.");
+        "Estimated bytes sent: the bitrate of every session times the time it played.");
     ACTIVE_TRANSCODES = gauge("plex_active_transcode_sessions", &[],
         "Video transcodes running now.");
     WEBSOCKET = gauge("plex_websocket_connected", &[],
-        "1 while the notification socket is up and proven alive, else 0.");
+        "1 while the notification WebSocket is connected and responding, else 0.");
     ACTIVITIES = gauge("plex_activities", &["type"],
         "Background activities (scans, downloads and the like) running now.");
     REMOTE_ACCESS = gauge("plex_remote_access", &[],
-        "1 when plex.tv sees a way to the server from outside (mapped), else 0.");
+        "1 when plex.tv can reach the server from outside (mapped), else 0.");
     SIGNED_IN = gauge("plex_signed_in", &[], "1 when the server is signed in to plex.tv, else 0.");
     UPDATE_AVAILABLE = gauge("plex_update_available", &[],
-        "1 when a newer release of Plex Media Server waits, else 0.");
+        "1 when a newer release of Plex Media Server is available, else 0.");
     LIBRARY_DURATION_MS = gauge("plex_library_duration_milliseconds", LIBRARY,
-        "Length of everything in the library, in milliseconds.");
+        "Total duration of the library, in milliseconds.");
     LIBRARY_DURATION = gauge("plex_library_duration_seconds", LIBRARY,
-        "Length of everything in the library, in seconds.");
+        "Total duration of the library, in seconds.");
     LIBRARY_STORAGE = gauge("plex_library_storage_bytes", LIBRARY,
-        "Size of everything in the library, in bytes.");
+        "Total size of the library, in bytes.");
     LIBRARY_ITEMS = gauge("plex_library_items",
         &["library_type", "library", "library_id", "content_type"],
         "Items in the library: movies, episodes, tracks, photos or items.");
     LIBRARY_CONTENTS = gauge("plex_library_contents",
         &["library_type", "library", "library_id", "content_type"],
-        "What the library holds beside its items: shows, seasons, artists, albums.");
+        "Other contents of the library: shows, seasons, artists, albums.");
     LIBRARY_LAST_SCAN = gauge("plex_library_last_scan_timestamp_seconds", LIBRARY,
         "When the library was last scanned, in seconds since the epoch.");
     LIBRARY_REFRESHING = gauge("plex_library_refreshing", LIBRARY,
@@ -137,16 +137,16 @@ catalogue! {
     SESSIONS = gauge("plex_sessions", &["state", "media_type", "stream_type", "location"],
         "Live sessions by state and kind.");
     PLAY_STARTS = counter("plex_play_starts_total", &["library", "library_id", "library_type"],
-        "Plays begun since the exporter started.");
+        "Plays started since the exporter started.");
     PLAYS = counter("plex_plays_total", PLAY,
-        "Plays with these labels that have played; removed a minute after the last of them ended.");
+        "Plays with these labels; removed a minute after the last of them ended.");
     PLAY_SECONDS = counter("plex_play_seconds_total", PLAY,
         "Seconds that plays with these labels have been playing.");
     SESSION_INFO = gauge("plex_session_info",
         &["session", "state", "user", "player", "device", "device_type", "media_type", "title",
           "child_title", "grandchild_title", "library", "library_id", "stream_type",
           "transcode_type", "location", "relayed", "secure", "live"],
-        "A live session, whatever its state; always 1.");
+        "A live session in any state; always 1.");
     SESSION_MEDIA_INFO = gauge("plex_session_media_info",
         &["session", "container", "video_codec", "video_resolution", "dynamic_range",
           "audio_codec", "audio_channels", "subtitle_codec"],
@@ -169,13 +169,13 @@ catalogue! {
     TRANSCODE_THROTTLED = gauge("plex_transcode_throttled", &["session"],
         "1 when the transcoder pauses because it is ahead of the client, else 0.");
     TRANSCODE_HARDWARE_REQUESTED = gauge("plex_transcode_hardware_requested", &["session"],
-        "1 when hardware was asked for, whether or not it is used, else 0.");
+        "1 when hardware was requested, whether or not it is used, else 0.");
     BUFFERING_TOTAL = counter("plex_play_buffering_total", BUFFERING,
-        "Times a session that was playing went to buffering.");
+        "Times a playing session started buffering.");
     BUFFERING_SECONDS = counter("plex_play_buffering_seconds_total", BUFFERING,
         "Seconds that sessions spent buffering, the wait at the start of a play included.");
     USER_PLAY_STARTS = counter("plex_user_play_starts_total", &["user"],
-        "Plays begun since the exporter started, by user.");
+        "Plays started since the exporter started, by user.");
     USER_PLAY_SECONDS = counter("plex_user_play_seconds_total",
         &["user", "library", "library_id", "media_type", "stream_type", "location"],
         "Seconds that users have been playing since the exporter started.");
@@ -193,13 +193,13 @@ catalogue! {
     LAST_SUCCESS = own("plex_exporter_last_success_timestamp_seconds", MetricType::GAUGE, &["endpoint"],
         "When a request to Plex last succeeded, in seconds since the epoch.");
     REQUEST_DURATION = own("plex_exporter_plex_request_duration_seconds", MetricType::HISTOGRAM,
-        &["endpoint"], "How long Plex took to answer.");
+        &["endpoint"], "Duration of requests to Plex.");
     RECONNECTS = own("plex_exporter_websocket_reconnects_total", MetricType::COUNTER, &[],
-        "Times the notification socket was connected again.");
+        "Times the notification WebSocket was reconnected.");
     NOTIFICATIONS = own("plex_exporter_notifications_total", MetricType::COUNTER, &["type"],
         "Notifications received from Plex.");
     DROPPED = own("plex_exporter_dropped_total", MetricType::COUNTER, &["kind"],
-        "What went beyond a limit of the exporter and was ignored.");
+        "Data ignored because it exceeded a limit of the exporter.");
     PROCESS_CPU_SECONDS = own("process_cpu_seconds_total", MetricType::COUNTER, &[],
         "Total user and system CPU time spent in seconds.");
     PROCESS_OPEN_FDS = own("process_open_fds", MetricType::GAUGE, &[],

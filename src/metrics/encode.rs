@@ -5,7 +5,7 @@ use prometheus::{
     proto::{Gauge, LabelPair, Metric, MetricFamily, MetricType},
 };
 
-/// The text of labels, as it appears between the braces: `a="1",b="2"`.
+/// Encodes labels as they appear between the braces: `a="1",b="2"`.
 pub fn encode_labels<'a>(labels: impl IntoIterator<Item = (&'a str, &'a str)>) -> Box<str> {
     let mut text = String::new();
     for (name, value) in labels {
@@ -49,7 +49,7 @@ fn escape(value: &str) -> String {
     value.unwrap_or_default().to_owned()
 }
 
-/// prometheus's text of a metric.
+/// Encodes a metric.
 pub fn encode(family: MetricFamily) -> String {
     // The encoder refuses only families without name or samples, and there are none of those.
     TextEncoder::new()

@@ -23,7 +23,8 @@ pub struct Histogram {
     buckets: [u64; BOUNDS.len()],
     count: u64,
     sum: Duration,
-    /// Its text, as of the last duration: Plex is asked some times a minute, and a scrape copies.
+    /// Its text, updated with each duration: there are a few requests a minute, and scrapes only
+    /// copy it.
     lines: String,
 }
 
@@ -108,7 +109,7 @@ mod tests {
     };
 
     #[test]
-    fn buckets_are_cumulative_and_hold_their_bound() {
+    fn buckets_are_cumulative_and_include_their_bound() {
         let mut histogram = Histogram::new(&DESC, ["/"]);
         assert_eq!(histogram.lines(), "");
         for milliseconds in [1, 5, 6, 10_000, 11_000] {
