@@ -20,8 +20,7 @@ use crate::{
 
 /// With nothing due, the loop runs this often anyway: to feed the watchdog and to check the marker.
 const IDLE: Duration = Duration::from_secs(5);
-/// From this many series of plays on, a page is too large for its buffer to be kept for the next one, and
-/// has room for [`CROWD_PAGE`] from the start.
+/// From this many plays on, a page has room for [`CROWD_PAGE`] from the start.
 const CROWD: usize = 1_200;
 /// What is not written to takes no memory, and from 32 MiB on the C library always maps a buffer of
 /// its own and returns it to the system at once. A smaller one it may keep, between other things.
@@ -61,13 +60,13 @@ pub fn run<T>(
                         let now = Timestamp::read();
                         state.prepare_scrape(now);
                         state.dropped_log_lines = stderr::dropped();
-                        let crowd = state.sessions.series.count() >= CROWD;
+                        let plays = state.sessions.live().len() + state.sessions.kept().0;
                         // A little more than last time, so that it rarely has to grow.
-                        if crowd {
-                            buffer = String::with_capacity(CROWD_PAGE);
-                        } else if buffer.capacity() < page_length {
-                            buffer = String::with_capacity(page_length + page_length / 16);
-                        }
+                        buffer.reserve(if plays < CROWD {
+                            page_length + page_length / 16
+                        } else {
+                            CROWD_PAGE
+                        });
                         let text = render::render(&state, &process, now, buffer);
                         page_length = text.len();
                         let rendered = now.monotonic;

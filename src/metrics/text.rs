@@ -96,10 +96,7 @@ impl TextWriter {
             }
             self.text.push_str(&self.prefix);
             push_labels(&mut self.text, labels);
-            if self.labelled {
-                self.text.push('}');
-            }
-            self.text.push(' ');
+            self.text.push_str(if self.labelled { "} " } else { " " });
             push_value(&mut self.text, value);
             self.text.push('\n');
         }
@@ -143,26 +140,55 @@ impl TextWriter {
     }
 }
 
-/// Most values are small whole numbers; Rust writes those several times faster as integers.
+/// Almost every value is a decimal with at most four places, and 15 digits in all. Such a decimal is
+/// the shortest text of the float nearest to it, and takes a fifth of the time that Rust needs to find
+/// the shortest text of any float.
 fn push_value(text: &mut String, value: f64) {
-    const EXACT: f64 = 9_007_199_254_740_992.0;
-    // Writing to a String cannot fail.
-    let _ = if value.fract() == 0.0 && value.abs() < EXACT {
-        #[expect(clippy::cast_possible_truncation, reason = "whole, and in range")]
-        let whole = value as i64;
-        match u32::try_from(whole)
-            .ok()
-            .and_then(|whole| char::from_digit(whole, 10))
-        {
-            Some(digit) => {
-                text.push(digit);
-                Ok(())
-            }
-            None => write!(text, "{whole}"),
+    const PLACES: f64 = 10_000.0;
+    const EXACT: f64 = 1e15;
+    let scaled = value * PLACES;
+    if (0.0..EXACT).contains(&scaled) {
+        #[expect(
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            reason = "in range"
+        )]
+        let decimal = (scaled + 0.5) as u64;
+        if decimal as f64 / PLACES == value {
+            return push_decimal(text, decimal);
         }
-    } else {
-        write!(text, "{value}")
-    };
+    }
+    // Writing to a String cannot fail.
+    let _ = write!(text, "{value}");
+}
+
+/// Writes ten-thousandths.
+fn push_decimal(text: &mut String, decimal: u64) {
+    let (mut whole, mut fraction) = (decimal / 10_000, decimal % 10_000);
+    let mut bytes = [b'0'; 20];
+    let mut begin = bytes.len() - 5;
+    let mut end = begin;
+    if fraction > 0 {
+        bytes[begin] = b'.';
+        for place in (begin + 1..bytes.len()).rev() {
+            bytes[place] += (fraction % 10) as u8;
+            fraction /= 10;
+        }
+        end = bytes.len();
+        while bytes[end - 1] == b'0' {
+            end -= 1;
+        }
+    }
+    loop {
+        begin -= 1;
+        bytes[begin] += (whole % 10) as u8;
+        whole /= 10;
+        if whole == 0 {
+            break;
+        }
+    }
+    // Digits are ASCII.
+    text.push_str(str::from_utf8(&bytes[begin..end]).unwrap_or_default());
 }
 
 #[cfg(test)]
