@@ -200,19 +200,19 @@ fn sessions(out: &mut TextWriter, state: &State, now: Timestamp) {
     out.cached_samples(
         &c::SESSION_BANDWIDTH,
         live(state, |play, labels| {
-            Some((&*labels.network, play.bandwidth?))
+            Some((labels.network(), play.bandwidth?))
         }),
     );
     out.cached_samples(
         &c::SESSION_BITRATE,
         live(state, |play, labels| {
-            Some((&*labels.network, play.bitrate?))
+            Some((labels.network(), play.bitrate?))
         }),
     );
     out.cached_samples(
         &c::SESSION_PROGRESS,
         live(state, |play, labels| {
-            Some((&*labels.viewer, rounded(play.progress()?)))
+            Some((labels.viewer(), rounded(play.progress()?)))
         }),
     );
 }
@@ -236,21 +236,21 @@ fn transcodes(out: &mut TextWriter, state: &State) {
         &c::TRANSCODE_SPEED,
         live(state, |play, labels| {
             let speed = play.transcode.as_ref()?.speed.non_negative()?;
-            Some((&*labels.session, rounded(speed)))
+            Some((labels.session(), rounded(speed)))
         }),
     );
     out.cached_samples(
         &c::TRANSCODE_THROTTLED,
         live(state, |play, labels| {
             let throttled = play.transcode.as_ref()?.throttled.get()?;
-            Some((&*labels.session, flag(throttled)))
+            Some((labels.session(), flag(throttled)))
         }),
     );
     out.cached_samples(
         &c::TRANSCODE_HARDWARE_REQUESTED,
         live(state, |play, labels| {
             let requested = play.transcode.as_ref()?.transcode_hw_requested.get()?;
-            Some((&*labels.session, flag(requested)))
+            Some((labels.session(), flag(requested)))
         }),
     );
 }

@@ -154,6 +154,7 @@ fn push_value(text: &mut String, value: f64) {
             reason = "in range"
         )]
         let decimal = (scaled + 0.5) as u64;
+        #[expect(clippy::float_cmp, reason = "the same float, or it is no such decimal")]
         if decimal as f64 / PLACES == value {
             return push_decimal(text, decimal);
         }

@@ -8,6 +8,7 @@ use super::{
     play::{Play, Title},
     sanitize::normalize_token,
     source::Source,
+    texts::Texts,
 };
 use crate::metrics::{
     catalogue::{self, Desc},
@@ -29,14 +30,9 @@ impl EncodedLabels {
     pub fn of(play: &Play) -> Self {
         let labels = &play.labels;
         let session = &*play.session;
-        let [library, library_id, _] = play.library_labels.each_ref().map(|label| &**label);
+        let [library, library_id, _] = play.library_labels.all();
         Self {
-            network: encode(
-                &catalogue::SESSION_BANDWIDTH,
-                [session, &labels.user, &labels.location],
-            ),
-            viewer: encode(&catalogue::SESSION_PROGRESS, [session, &labels.user]),
-            session: encode(&catalogue::TRANSCODE_SPEED, [session]),
+            network: network(session, &labels.user, &labels.location),
             info: encode(
                 &catalogue::SESSION_INFO,
                 [
@@ -71,11 +67,19 @@ impl EncodedLabels {
     }
 }
 
+/// The labels of `plex_session_bandwidth_kbps`; those of other metrics are how they begin.
+fn network(session: &str, user: &str, location: &str) -> Texts<3> {
+    let text = encode(&catalogue::SESSION_BANDWIDTH, [session, user, location]);
+    let viewer = encode(&catalogue::SESSION_PROGRESS, [session, user]).len();
+    let session = encode(&catalogue::TRANSCODE_SPEED, [session]).len();
+    Texts::of([&text[..session], &text[session..viewer], &text[viewer..]])
+}
+
 /// The encoded labels of `plex_plays_total` and `plex_play_seconds_total`. Their series keeps them.
 #[must_use]
 pub fn play_labels(play: &Play) -> Box<str> {
     let labels = &play.labels;
-    let [library, library_id, library_type] = play.library_labels.each_ref().map(|label| &**label);
+    let [library, library_id, library_type] = play.library_labels.all();
     encode(
         &catalogue::PLAYS,
         [

@@ -1,18 +1,22 @@
 //! What tells one play from another.
 
+use super::texts::Texts;
 use crate::plex::wire::Session;
 
 /// What tells one play from another under the same `sessionKey`, which Plex hands out again after
 /// a restart, and keeps for the next episode. Empty parts are unknown and decide nothing.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Identity {
-    rating_key: Box<str>,
-    key: Box<str>,
-    title: Box<str>,
-    user: Box<str>,
-    player: Box<str>,
+pub struct Identity(Texts<6>);
+
+/// The parts of an [`Identity`].
+struct Parts<'a> {
+    rating_key: &'a str,
+    key: &'a str,
+    title: &'a str,
+    user: &'a str,
+    player: &'a str,
     /// `Session.id`: random per playback, or the player's own id, depending on the client.
-    info: Box<str>,
+    info: &'a str,
 }
 
 impl Identity {
@@ -21,29 +25,60 @@ impl Identity {
     pub fn of(session: &Session) -> Self {
         let user = session.user.get();
         let player = session.player.get();
-        let text = |text: Option<&str>| Box::from(text.unwrap_or_default());
-        Self {
-            rating_key: text(session.rating_key.get()),
-            key: text(session.key.get()),
-            title: text(session.title.get()),
-            user: text(user.and_then(|user| user.id.get().or(user.title.get()))),
-            player: text(player.and_then(|player| player.machine_identifier.get())),
-            info: text(session.session.get().and_then(|info| info.id.get())),
+        let parts = [
+            session.rating_key.get(),
+            session.key.get(),
+            session.title.get(),
+            user.and_then(|user| user.id.get().or(user.title.get())),
+            player.and_then(|player| player.machine_identifier.get()),
+            session.session.get().and_then(|info| info.id.get()),
+        ];
+        Self(Texts::of(parts.map(Option::unwrap_or_default)))
+    }
+
+    fn parts(&self) -> Parts<'_> {
+        let [rating_key, key, title, user, player, info] = self.0.all();
+        Parts {
+            rating_key,
+            key,
+            title,
+            user,
+            player,
+            info,
         }
     }
 
     /// Whether it is a channel of live TV, whatever programme runs there.
     #[must_use]
     pub fn is_live_tv(&self) -> bool {
-        self.key.starts_with("/livetv/")
+        self.parts().is_live_tv()
     }
 
     /// Whether the other is certainly another item, user or player.
     #[must_use]
     pub fn differs(&self, other: &Self) -> bool {
-        self.is_other_item(other)
-            || differ(&self.user, &other.user)
-            || differ(&self.player, &other.player)
+        let (own, other) = (self.parts(), other.parts());
+        own.is_other_item(&other)
+            || differ(own.user, other.user)
+            || differ(own.player, other.player)
+    }
+
+    /// Whether both have the same `Session.id`.
+    #[must_use]
+    pub fn same_info(&self, other: &Self) -> bool {
+        !self.info().is_empty() && self.info() == other.info()
+    }
+
+    /// `Session.id`, empty where Plex does not tell.
+    #[must_use]
+    pub fn info(&self) -> &str {
+        self.parts().info
+    }
+}
+
+impl Parts<'_> {
+    fn is_live_tv(&self) -> bool {
+        self.key.starts_with("/livetv/")
     }
 
     fn is_other_item(&self, other: &Self) -> bool {
@@ -60,20 +95,8 @@ impl Identity {
             same_kind && self.key != other.key
         } else {
             let named = self.rating_key.is_empty() && other.rating_key.is_empty();
-            named && differ(&self.title, &other.title)
+            named && differ(self.title, other.title)
         }
-    }
-
-    /// Whether both have the same `Session.id`.
-    #[must_use]
-    pub fn same_info(&self, other: &Self) -> bool {
-        !self.info.is_empty() && self.info == other.info
-    }
-
-    /// `Session.id`, empty where Plex does not tell.
-    #[must_use]
-    pub fn info(&self) -> &str {
-        &self.info
     }
 }
 

@@ -3,6 +3,7 @@
 use super::{
     classify,
     sanitize::{normalize_resolution, normalize_token},
+    texts::Texts,
 };
 use crate::{config::HiddenLabels, plex::wire::Session};
 
@@ -79,12 +80,8 @@ impl LabelValues {
 /// The encoded label sets of a play.
 #[derive(Debug, Clone, PartialEq)]
 pub struct EncodedLabels {
-    /// `session`, `user`, `location`.
-    pub network: Box<str>,
-    /// `session`, `user`.
-    pub viewer: Box<str>,
-    /// `session`.
-    pub session: Box<str>,
+    /// `session`, `user`, `location`, each with what separates it from the one before.
+    pub(super) network: Texts<3>,
     /// Of `plex_session_info`.
     pub info: Box<str>,
     /// Of `plex_session_media_info`, once the file is known or known to stay unknown.
@@ -93,6 +90,26 @@ pub struct EncodedLabels {
     pub causes: Vec<Box<str>>,
     /// Of `plex_transcode_session_info`, for a play that has a transcode.
     pub transcode: Option<Box<str>>,
+}
+
+impl EncodedLabels {
+    /// `session`, `user`, `location`.
+    #[must_use]
+    pub fn network(&self) -> &str {
+        self.network.until(2)
+    }
+
+    /// `session`, `user`.
+    #[must_use]
+    pub fn viewer(&self) -> &str {
+        self.network.until(1)
+    }
+
+    /// `session`.
+    #[must_use]
+    pub fn session(&self) -> &str {
+        self.network.until(0)
+    }
 }
 
 /// `title`, `child_title`, `grandchild_title`: show, season, episode; artist, album, track;

@@ -126,7 +126,7 @@ impl Lasting {
         let row = if let Some(row) = play.rows.user {
             row
         } else {
-            let [library, library_id, _] = play.library_labels.each_ref().map(|label| &**label);
+            let [library, library_id, _] = play.library_labels.all();
             let labels = &play.labels;
             let values = [
                 &*labels.user,

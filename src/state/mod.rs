@@ -13,7 +13,7 @@
 //! | `play`, `play_clock`, `phase`, `identity` | one play, its time, its identity |
 //! | `series`, `ended`, `pending` | series of plays, plays that ended, sessions not listed yet |
 //! | `titles` | metadata to be fetched |
-//! | `labels`, `encoded`, `classify`, `sanitize` | label values, their text, their rules, their bounds |
+//! | `labels`, `encoded`, `texts`, `classify`, `sanitize` | label values, their text, their rules, their bounds |
 //! | `lasting`, `duration_table` | counters that outlive the sessions |
 //! | `source`, `causes` | the file behind a session, why it is transcoded |
 //! | `responses` | what Plex's responses change |
@@ -55,6 +55,7 @@ mod server;
 mod sessions;
 mod source;
 pub mod statistics;
+mod texts;
 pub mod titles;
 
 use std::{

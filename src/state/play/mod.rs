@@ -13,6 +13,7 @@ use super::{
     play_clock::{Credit, PlayClock},
     series::SeriesId,
     source::{SelectedStreams, Source},
+    texts::Texts,
 };
 use crate::{
     config::HiddenLabels,
@@ -126,7 +127,7 @@ pub struct Play {
     /// Where it belongs.
     pub library: PlayLibrary,
     /// `library`, `library_id` and `library_type`, as they were last known.
-    pub library_labels: [Box<str>; 3],
+    pub library_labels: Texts<3>,
     /// The item's number.
     pub rating_key: Option<Id>,
     /// Other numbers under which notifications name the same item.
@@ -187,7 +188,7 @@ impl Play {
                 Some(id) => PlayLibrary::Awaited(id, since),
                 None => PlayLibrary::Unknown,
             },
-            library_labels: UNKNOWN_LIBRARY.map(Box::from),
+            library_labels: Texts::of(UNKNOWN_LIBRARY),
             rating_key,
             aliases: Vec::new(),
             refuted: (None, 0),
@@ -225,7 +226,7 @@ impl Play {
             PlayLibrary::Known(id) => (id, None),
         };
         if let Some(library) = libraries.get(id) {
-            let labels = [&*library.title, &id.to_string(), &*library.kind].map(Box::from);
+            let labels = Texts::of([&library.title, &id.to_string(), &library.kind]);
             if labels != self.library_labels {
                 self.library_labels = labels;
                 self.labels_changed();
