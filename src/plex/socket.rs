@@ -194,6 +194,7 @@ fn upgrade_error(error: Error) -> PlexError {
                 ),
             }
         }
+        Error::Protocol(ProtocolError::HandshakeIncomplete) => closed(),
         Error::Protocol(ProtocolError::HttparseError(_) | ProtocolError::WrongHttpVersion) => {
             PlexError::Decode(
                 "the response is not HTTP: if this port speaks TLS, begin PLEX_SERVER with https://"
@@ -221,5 +222,208 @@ fn frame_error(error: Error) -> PlexError {
         }
         Error::Capacity(CapacityError::MessageTooLong { .. }) => PlexError::TooLarge,
         other => PlexError::Decode(other.into()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        io::{Read, Write},
+        net::{TcpListener, TcpStream},
+        sync::mpsc,
+        thread,
+    };
+
+    use tungstenite::protocol::frame::{
+        Frame,
+        coding::{Data, OpCode},
+    };
+
+    use super::*;
+    use crate::{config::TlsOptions, server_url::ServerUrl};
+
+    const SOON: Duration = Duration::from_secs(5);
+
+    /// Opens a socket to a server that handles one connection with `serve`.
+    fn open(serve: impl FnOnce(TcpStream) + Send + 'static) -> Result<Socket, PlexError> {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        thread::spawn(move || serve(listener.accept().unwrap().0));
+        let server = ServerUrl::parse(&url).unwrap();
+        let dialer = Dialer::new(&server, &TlsOptions::default()).unwrap();
+        Socket::open(
+            &dialer,
+            &Secret::new("t0ken-of-socket-tests".into()).unwrap(),
+        )
+    }
+
+    /// Opens a socket to a server that upgrades the connection and hands it to `serve`.
+    fn upgraded(serve: impl FnOnce(WebSocket<TcpStream>) + Send + 'static) -> Socket {
+        open(|stream| serve(tungstenite::accept(stream).unwrap())).unwrap()
+    }
+
+    /// The error that a raw HTTP response to the upgrade causes.
+    fn refused(response: &'static str) -> PlexError {
+        open(|mut stream| {
+            let mut head = [0; 4_096];
+            let _ = stream.read(&mut head).unwrap();
+            stream.write_all(response.as_bytes()).unwrap();
+        })
+        .unwrap_err()
+    }
+
+    #[test]
+    fn the_upgrade_is_a_request_for_the_notification_endpoint_with_the_token() {
+        let (sender, head) = mpsc::channel();
+        let result = open(move |mut stream| {
+            let mut bytes = vec![0; 4_096];
+            let length = stream.read(&mut bytes).unwrap();
+            bytes.truncate(length);
+            sender.send(String::from_utf8(bytes).unwrap()).unwrap();
+        });
+        assert!(result.is_err(), "the server closes without a response");
+        let head = head.recv_timeout(SOON).unwrap().to_ascii_lowercase();
+        assert!(head.starts_with("get /:/websockets/notifications http/1.1\r\n"));
+        for field in [
+            "x-plex-token: t0ken-of-socket-tests",
+            "x-plex-client-identifier: plex-exporter",
+            "upgrade: websocket",
+        ] {
+            assert!(
+                head.contains(&format!("\r\n{field}\r\n")),
+                "{field} in {head}"
+            );
+        }
+    }
+
+    #[test]
+    fn frames_are_received_in_order_and_an_invalid_one_costs_only_itself() {
+        let mut socket = upgraded(|mut server| {
+            let text = OpCode::Data(Data::Text);
+            server.send(Message::text("first")).unwrap();
+            let invalid = Frame::message(b"caf\xe9".to_vec(), text, true);
+            server.send(Message::Frame(invalid)).unwrap();
+            server.send(Message::binary(vec![1, 2])).unwrap();
+            server.send(Message::text("last")).unwrap();
+            server.close(None).unwrap();
+            let _ = server.flush();
+        });
+        let mut received = Vec::new();
+        let error = loop {
+            match socket.receive(SOON) {
+                Ok(frame) => received.push(format!("{frame:?}")),
+                Err(error) => break error,
+            }
+        };
+        assert_eq!(
+            received,
+            [
+                "Text(\"first\")",
+                "Undecodable",
+                "Nothing",
+                "Text(\"last\")"
+            ]
+        );
+        assert!(matches!(error, PlexError::ConnectionLost(_)), "{error:?}");
+    }
+
+    #[test]
+    fn a_frame_that_arrives_in_pieces_survives_the_limit_of_a_receive() {
+        let (go_on, wait) = mpsc::channel();
+        let mut socket = upgraded(move |mut server| {
+            // Final text frame of five bytes, unmasked.
+            let stream = server.get_mut();
+            stream.write_all(b"\x81\x05he").unwrap();
+            wait.recv().unwrap();
+            stream.write_all(b"llo").unwrap();
+            let _ = wait.recv();
+        });
+        let first = socket.receive(Duration::from_millis(50)).unwrap();
+        assert!(matches!(first, Received::Nothing), "{first:?}");
+        go_on.send(()).unwrap();
+        let second = socket.receive(SOON).unwrap();
+        assert!(matches!(&second, Received::Text(text) if text == "hello"));
+    }
+
+    #[test]
+    fn a_silent_server_is_pinged_and_its_pong_proves_the_connection() {
+        let mut socket = upgraded(|mut server| while server.read().is_ok() {});
+        socket.last_received -= PING_AFTER;
+        let received = socket.receive(SOON).unwrap();
+        assert!(matches!(received, Received::Pong), "{received:?}");
+        assert!(socket.last_received.elapsed() < PING_AFTER);
+        assert_eq!(socket.pinged, None);
+    }
+
+    #[test]
+    fn a_ping_is_repeated_only_after_a_pause_and_a_dead_connection_is_given_up() {
+        let (sender, pings) = mpsc::channel();
+        let mut socket = upgraded(move |mut server| {
+            // Reads the frames itself, so that no pong is sent.
+            let mut header = [0; 6];
+            while server.get_mut().read_exact(&mut header).is_ok() {
+                assert_eq!(header[..2], [0x89, 0x80], "an empty ping");
+                sender.send(()).unwrap();
+            }
+        });
+        let short = Duration::from_millis(20);
+        socket.last_received -= PING_AFTER;
+        for _ in 0..3 {
+            assert!(matches!(socket.receive(short).unwrap(), Received::Nothing));
+        }
+        pings.recv_timeout(SOON).unwrap();
+        assert!(
+            pings.recv_timeout(short).is_err(),
+            "one ping for three waits"
+        );
+        socket.pinged = socket.pinged.and_then(|at| at.checked_sub(PING_AGAIN));
+        assert!(matches!(socket.receive(short).unwrap(), Received::Nothing));
+        pings.recv_timeout(SOON).unwrap();
+        socket.last_received -= DEAD_AFTER;
+        assert!(matches!(socket.receive(short), Err(PlexError::Timeout)));
+    }
+
+    #[test]
+    fn a_message_beyond_the_limit_ends_the_connection() {
+        let mut socket = upgraded(|mut server| {
+            let _ = server.send(Message::text("x".repeat(MAX_MESSAGE + 1)));
+            let _ = server.read();
+        });
+        let error = socket.receive(SOON).unwrap_err();
+        assert!(matches!(error, PlexError::TooLarge), "{error:?}");
+    }
+
+    #[test]
+    fn a_refused_upgrade_names_its_reason() {
+        for (response, reason) in [
+            (
+                "HTTP/1.1 401 X\r\nContent-Length: 0\r\n\r\n",
+                "unauthorized",
+            ),
+            ("HTTP/1.1 403 X\r\nContent-Length: 0\r\n\r\n", "forbidden"),
+            ("HTTP/1.1 302 X\r\nLocation: /x\r\n\r\n", "status"),
+            ("HTTP/1.1 503 X\r\nContent-Length: 0\r\n\r\n", "status"),
+            ("HTTP/1.1 404 X\r\nContent-Length: 0\r\n\r\n", "decode"),
+            ("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n", "decode"),
+            ("\x15\x03\x01\x00\x02\x02\x46", "decode"),
+            ("", "connect"),
+        ] {
+            assert_eq!(refused(response).reason(), reason, "{response:?}");
+        }
+    }
+
+    #[test]
+    fn closing_sends_a_close_frame_and_does_not_wait_for_the_reply() {
+        let (sender, closed) = mpsc::channel();
+        let socket = upgraded(move |mut server| {
+            sender.send(server.read()).unwrap();
+            // No reply; until the client shuts the connection down.
+            let _ = server.get_mut().read(&mut [0; 64]);
+        });
+        let begun = Instant::now();
+        socket.close();
+        assert!(begun.elapsed() < Duration::from_secs(1));
+        let frame = closed.recv_timeout(SOON).unwrap().unwrap();
+        assert!(matches!(frame, Message::Close(_)), "{frame:?}");
     }
 }
