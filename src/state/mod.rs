@@ -31,6 +31,8 @@ mod bandwidth;
 mod budget;
 mod causes;
 mod classify;
+#[cfg(test)]
+mod driver;
 mod due;
 mod duration_table;
 mod encoded;
@@ -55,6 +57,8 @@ mod server;
 mod sessions;
 mod source;
 pub mod statistics;
+#[cfg(test)]
+mod tests;
 mod texts;
 pub mod titles;
 

@@ -6,6 +6,8 @@
 mod counting;
 mod listing;
 mod notifications;
+#[cfg(test)]
+mod tests;
 mod watch;
 
 use std::{

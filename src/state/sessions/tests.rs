@@ -1,0 +1,322 @@
+use std::collections::BTreeMap;
+
+use serde_json::{Value, json};
+
+use crate::state::{
+    driver::{Driver, Reply, session},
+    phase::Phase,
+};
+
+/// Plays and whole seconds of every visible series, by session key.
+fn series(driver: &mut Driver) -> BTreeMap<String, (u64, f64)> {
+    let now = driver.timestamp();
+    driver.state.prepare_scrape(now);
+    let series = driver.state.sessions.series.visible(now.monotonic);
+    series
+        .map(|series| {
+            let key = series.labels().split("session=\"").nth(1).unwrap();
+            let key = key.split('"').next().unwrap().to_owned();
+            let tenths = (series.played().as_secs_f64() * 10.0).round() / 10.0;
+            (key, (series.plays(), tenths))
+        })
+        .collect()
+}
+
+fn keys(driver: &Driver) -> Vec<&str> {
+    driver
+        .state
+        .sessions
+        .live()
+        .map(|play| &*play.session)
+        .collect()
+}
+
+/// A driver with session 1 playing item 101 since second 5.
+fn playing() -> Driver {
+    let mut driver = Driver::connected();
+    driver.list(&[session("1", "101", 0)]);
+    driver.playing("1", "101", "playing");
+    driver.run(0.1);
+    driver
+}
+
+/// Ten-second steps in which the client reports `state`.
+fn report(driver: &mut Driver, steps: u32, state: &str) {
+    for _ in 0..steps {
+        driver.run(10.0);
+        driver.playing("1", "101", state);
+    }
+}
+
+fn with_state(mut session: Value, state: &str) -> Value {
+    session["Player"]["state"] = json!(state);
+    session
+}
+
+#[test]
+fn a_play_counts_from_its_first_notification_to_its_stop() {
+    let mut driver = Driver::connected();
+    driver.playing("1", "101", "playing");
+    // Plex lists it three seconds later.
+    driver.run(3.0);
+    assert!(keys(&driver).is_empty());
+    driver.list(&[session("1", "101", 3_000)]);
+    driver.run(7.0);
+    assert_eq!(keys(&driver), ["1"]);
+    assert_eq!(series(&mut driver)["1"], (1, 10.0));
+    driver.run(2.5);
+    driver.list(&[]);
+    driver.playing("1", "101", "stopped");
+    assert!(keys(&driver).is_empty());
+    assert_eq!(series(&mut driver)["1"], (1, 12.5));
+    driver.run(59.0);
+    assert_eq!(series(&mut driver)["1"], (1, 12.5), "for a minute");
+    driver.run(2.0);
+    assert!(series(&mut driver).is_empty());
+    assert_eq!(driver.state.sessions.kept(), (0, 0));
+    assert_eq!(driver.state.sessions.series.count(), 0);
+}
+
+#[test]
+fn pauses_and_buffering_count_no_playing_time_and_buffering_its_own() {
+    let mut driver = playing();
+    report(&mut driver, 1, "paused");
+    driver.list(&[with_state(session("1", "101", 10_000), "paused")]);
+    report(&mut driver, 3, "paused");
+    assert_eq!(series(&mut driver)["1"], (1, 10.1));
+    driver.list(&[session("1", "101", 10_000)]);
+    driver.playing("1", "101", "playing");
+    driver.run(4.0);
+    driver.list(&[with_state(session("1", "101", 14_000), "buffering")]);
+    driver.playing("1", "101", "buffering");
+    driver.run(3.0);
+    driver.list(&[session("1", "101", 14_000)]);
+    driver.playing("1", "101", "playing");
+    driver.run(1.0);
+    assert_eq!(series(&mut driver)["1"], (1, 15.1));
+    let buffering = driver.state.sessions.lasting.buffering;
+    let buffering = buffering[&("lan".into(), "direct play".into())];
+    assert_eq!((buffering.interruptions, buffering.time.as_secs()), (1, 3));
+}
+
+#[test]
+fn estimated_bytes_are_the_bitrate_times_the_time_played() {
+    let mut driver = playing();
+    report(&mut driver, 2, "playing");
+    series(&mut driver);
+    // 2,000 kbit/s for 20.1 s.
+    let expected = 2_000_000.0 / 8.0 * 20.1;
+    let bytes = driver.state.sessions.estimated_bytes;
+    assert!((bytes - expected).abs() < 0.01 * expected, "{bytes}");
+    let table = &driver.state.sessions.lasting.user_play;
+    let user: Vec<_> = table.iter().map(|(_, time)| time.as_secs()).collect();
+    assert_eq!(user, [20]);
+}
+
+#[test]
+fn a_session_that_is_listed_no_longer_has_ended() {
+    let mut driver = playing();
+    report(&mut driver, 1, "playing");
+    driver.list(&[]);
+    driver.run(40.0);
+    assert!(keys(&driver).is_empty());
+    let (plays, seconds) = series(&mut driver)["1"];
+    assert!(plays == 1 && (10.0..=23.1).contains(&seconds), "{seconds}");
+}
+
+#[test]
+fn the_next_item_under_a_key_is_another_play() {
+    let mut driver = playing();
+    report(&mut driver, 2, "playing");
+    driver.list(&[session("1", "102", 0)]);
+    driver.playing("1", "102", "playing");
+    driver.run(5.0);
+    assert_eq!(keys(&driver), ["1"]);
+    let now = driver.timestamp();
+    driver.state.prepare_scrape(now);
+    let titles: BTreeMap<_, _> = driver
+        .state
+        .sessions
+        .series
+        .visible(now.monotonic)
+        .map(|series| {
+            (
+                series.labels().contains("Film 102"),
+                series.played().as_secs(),
+            )
+        })
+        .collect();
+    assert_eq!(titles, BTreeMap::from([(false, 20), (true, 5)]));
+    assert_eq!(driver.state.starts.values().sum::<u64>(), 2);
+}
+
+#[test]
+fn a_play_resumes_its_series_after_an_outage() {
+    let mut driver = playing();
+    report(&mut driver, 2, "playing");
+    driver.socket_down();
+    driver.replies.insert("/status/sessions", Reply::Refused);
+    driver.replies.insert("/", Reply::Refused);
+    driver.run(60.0);
+    assert!(keys(&driver).is_empty(), "orphaned after 45 s");
+    assert_eq!(driver.state.sessions.kept().0, 1);
+    let server = json!({"machineIdentifier": "m1", "version": "1", "myPlexSubscription": true});
+    driver.replies.insert("/", Reply::Container(server));
+    driver.list(&[session("1", "101", 80_000)]);
+    driver.apply(crate::event::Event::SocketUp);
+    driver.run(1.0);
+    assert_eq!(keys(&driver), ["1"]);
+    let (plays, seconds) = series(&mut driver)["1"];
+    assert!(plays == 1 && seconds >= 20.0, "{plays} {seconds}");
+    assert_eq!(
+        driver.state.starts.values().sum::<u64>(),
+        1,
+        "not counted again"
+    );
+}
+
+#[test]
+fn after_a_restart_of_plex_another_item_under_the_same_key_is_another_play() {
+    let mut driver = playing();
+    report(&mut driver, 2, "playing");
+    driver.socket_down();
+    driver.list(&[session("1", "555", 0)]);
+    driver.run(10.0);
+    let items: Vec<_> = driver
+        .state
+        .sessions
+        .live()
+        .map(|play| play.rating_key)
+        .collect();
+    assert_eq!(items, [crate::plex::id::Id::parse("555")]);
+    assert_eq!(driver.state.sessions.kept().0, 1);
+}
+
+#[test]
+fn a_transcode_notification_changes_the_session_that_carries_it_and_no_other() {
+    let mut driver = Driver::connected();
+    let transcoded = |key: &str, id: &str| {
+        let mut session = session(key, "101", 0);
+        session["TranscodeSession"] = json!({"key": format!("/transcode/sessions/{id}"),
+            "videoDecision": "transcode", "audioDecision": "copy", "progress": 1.0, "speed": 2.0});
+        session
+    };
+    driver.list(&[transcoded("1", "a"), transcoded("2", "b")]);
+    driver.run(60.0);
+    assert_eq!(driver.state.sessions.video_transcodes(), 2);
+    let update = json!({"key": "/transcode/sessions/b", "speed": 5.5, "throttled": true,
+        "videoDecision": "copy"});
+    driver.notify("transcodeSession.update", "TranscodeSession", &update);
+    let speeds: Vec<_> = driver
+        .state
+        .sessions
+        .live()
+        .map(|play| play.transcode.as_ref().unwrap().speed.get())
+        .collect();
+    assert_eq!(speeds, [Some(2.0), Some(5.5)]);
+    assert_eq!(driver.state.sessions.video_transcodes(), 1);
+    // The end of a transcode is not the end of the session.
+    driver.notify("transcodeSession.end", "TranscodeSession", &update);
+    driver.run(1.4);
+    assert!(driver.requests("/status/sessions", 1.4).is_empty());
+    driver.run(0.2);
+    assert_eq!(
+        driver.requests("/status/sessions", 0.2).len(),
+        1,
+        "after 1.5 s"
+    );
+    assert_eq!(keys(&driver).len(), 2);
+}
+
+#[test]
+fn an_unknown_transcode_causes_a_few_listings_and_no_more() {
+    let mut driver = Driver::connected();
+    driver.run(2.0);
+    let before = driver.requests("/status/sessions", 60.0).len();
+    for _ in 0..20 {
+        driver.notify(
+            "transcodeSession.update",
+            "TranscodeSession",
+            &json!({"key": "x"}),
+        );
+        driver.run(1.0);
+    }
+    assert_eq!(driver.requests("/status/sessions", 60.0).len() - before, 3);
+}
+
+#[test]
+fn a_stop_without_a_key_is_looked_for_in_several_listings() {
+    let mut driver = playing();
+    report(&mut driver, 1, "playing");
+    driver.run(1.0);
+    let stopped = json!({"ratingKey": "101", "state": "stopped"});
+    driver.notify("playing", "PlaySessionStateNotification", &stopped);
+    driver.run(5.0);
+    assert_eq!(keys(&driver), ["1"], "still listed");
+    assert!(driver.requests("/status/sessions", 5.0).len() >= 2);
+    driver.list(&[]);
+    driver.run(3.0);
+    assert!(keys(&driver).is_empty());
+}
+
+#[test]
+fn a_session_without_a_key_of_its_own_is_shown_under_another_field() {
+    let mut driver = Driver::connected();
+    let mut without = session("1", "101", 0);
+    without.as_object_mut().unwrap().remove("sessionKey");
+    let mut second = session("1", "102", 0);
+    second["Session"]["id"] = json!("other");
+    driver.list(&[session("1", "100", 0), without, second]);
+    driver.run(60.0);
+    assert_eq!(keys(&driver), ["1", "other", "s1"]);
+}
+
+#[test]
+fn listed_sessions_in_a_final_state_are_not_live_and_unknown_states_do_not_play() {
+    let mut driver = Driver::connected();
+    driver.list(&[
+        with_state(session("1", "101", 0), "stopped"),
+        with_state(session("2", "102", 0), "reticulating"),
+        with_state(session("3", "103", 0), "Paused "),
+    ]);
+    driver.run(60.0);
+    let phases: Vec<_> = driver
+        .state
+        .sessions
+        .live()
+        .map(|play| (&*play.session, play.phase()))
+        .collect();
+    assert_eq!(phases, [("2", Phase::Buffering), ("3", Phase::Paused)]);
+    assert!(series(&mut driver).is_empty(), "none has played");
+}
+
+#[test]
+fn sessions_with_more_text_than_fits_are_dropped_and_counted() {
+    let mut driver = Driver::connected();
+    let long = "x".repeat(250);
+    let sessions: Vec<_> = (0..2_500)
+        .map(|key| {
+            json!({"sessionKey": key.to_string(), "title": long, "parentTitle": long,
+            "grandparentTitle": long, "User": {"title": long}})
+        })
+        .collect();
+    driver.list(&sessions);
+    driver.run(55.5);
+    let live = driver.state.sessions.live().len();
+    // Two million bytes of text and overhead.
+    assert!((1_500..1_900).contains(&live), "{live}");
+    let listings = driver.requests("/status/sessions", 55.0).len() as u64;
+    let dropped = driver.state.sessions.dropped_sessions;
+    assert_eq!(dropped, (2_500 - live as u64) * listings);
+}
+
+#[test]
+fn a_title_without_metadata_leaves_the_file_unknown() {
+    let mut driver = playing();
+    driver.run(5.0);
+    let play = driver.state.sessions.live().next().unwrap();
+    let media = play.encoded.as_ref().unwrap().media.as_deref().unwrap();
+    assert!(media.contains("video_codec=\"unknown\""), "{media}");
+    let libraries = play.library_labels.all();
+    assert_eq!(libraries, ["Films", "1", "movie"]);
+}

@@ -1,0 +1,476 @@
+use std::time::Duration;
+
+use serde_json::json;
+
+use super::{
+    driver::{Driver, Reply, session},
+    *,
+};
+use crate::plex::request::Endpoint;
+
+/// The pauses between requests, to the second.
+fn pauses(moments: &[f64]) -> Vec<u64> {
+    moments
+        .windows(2)
+        .map(|pair| Duration::from_secs_f64(pair[1] - pair[0] + 0.5).as_secs())
+        .collect()
+}
+
+fn lines<'a>(driver: &'a Driver, text: &str) -> Vec<&'a String> {
+    driver
+        .log
+        .iter()
+        .filter(|line| line.contains(text))
+        .collect()
+}
+
+#[test]
+fn everything_is_requested_at_the_start_and_statistics_once_plex_pass_is_known() {
+    let mut driver = Driver::start();
+    for path in [
+        "/",
+        "/status/sessions",
+        "/media/providers",
+        "/activities",
+        "/accounts",
+        "/updater/status",
+    ] {
+        assert_eq!(driver.requests(path, 1.0).len(), 1, "{path}");
+    }
+    assert!(driver.requests("/statistics/resources", 1.0).is_empty());
+    driver.run(1.0);
+    assert_eq!(driver.requests("/statistics/resources", 1.0).len(), 1);
+    assert_eq!(driver.requests("/statistics/bandwidth", 1.0).len(), 1);
+    assert!(driver.state.up);
+    let server = driver.state.server.as_ref().unwrap();
+    assert_eq!((&*server.name, &*server.id), ("Attic", "m1"));
+}
+
+#[test]
+fn an_idle_server_is_polled_by_the_timetable() {
+    let mut driver = Driver::connected();
+    driver.run(3_600.0);
+    for (path, interval) in [
+        ("/", 15),
+        ("/status/sessions", 60),
+        ("/media/providers", 60),
+        ("/activities", 600),
+        ("/statistics/resources", 30),
+        ("/statistics/bandwidth", 30),
+        ("/library/sections/1/all", 900),
+    ] {
+        let pauses = pauses(&driver.requests(path, 3_500.0));
+        assert!(!pauses.is_empty(), "{path}");
+        assert!(
+            pauses.iter().all(|pause| *pause == interval),
+            "{path}: {pauses:?}"
+        );
+    }
+    assert_eq!(driver.requests("/accounts", 3_600.0).len(), 1);
+    assert_eq!(driver.requests("/updater/status", 3_600.0).len(), 1);
+}
+
+#[test]
+fn live_sessions_are_polled_more_often_and_most_often_without_a_socket() {
+    let mut driver = Driver::connected();
+    driver.list(&[session("1", "101", 0)]);
+    driver.playing("1", "101", "playing");
+    driver.run(2.0);
+    assert_eq!(driver.state.sessions.live().len(), 1);
+    // Paused, so that it does not count as silent.
+    let mut paused = session("1", "101", 0);
+    paused["Player"]["state"] = json!("paused");
+    driver.list(&[paused]);
+    driver.playing("1", "101", "paused");
+    driver.run(120.0);
+    assert_eq!(
+        pauses(&driver.requests("/status/sessions", 100.0)),
+        [30, 30]
+    );
+    assert!(
+        pauses(&driver.requests("/statistics/bandwidth", 100.0))
+            .iter()
+            .all(|p| *p == 15)
+    );
+    driver.socket_down();
+    driver.run(100.0);
+    assert!(
+        pauses(&driver.requests("/status/sessions", 90.0))
+            .iter()
+            .all(|p| *p == 8)
+    );
+    assert!(pauses(&driver.requests("/", 90.0)).iter().all(|p| *p == 40));
+    driver.list(&[]);
+    driver.run(100.0);
+    assert!(
+        pauses(&driver.requests("/status/sessions", 80.0))
+            .iter()
+            .all(|p| *p == 10)
+    );
+}
+
+#[test]
+fn a_socket_that_connects_or_drops_causes_a_listing_and_is_counted() {
+    let mut driver = Driver::connected();
+    driver.run(60.0);
+    assert!(driver.state.socket_up && driver.state.exporter.reconnects == 0);
+    driver.socket_down();
+    assert_eq!(driver.requests("/status/sessions", 0.5), [0.0]);
+    assert_eq!(driver.requests("/", 0.5), [0.0]);
+    assert!(!driver.state.socket_up);
+    driver.run(60.0);
+    driver.apply(Event::SocketUp);
+    assert_eq!(driver.requests("/status/sessions", 0.5), [0.0]);
+    assert_eq!(driver.requests("/activities", 0.5), [0.0]);
+    assert!(driver.state.socket_up && driver.state.exporter.reconnects == 1);
+    assert_eq!(lines(&driver, "notifications: connected").len(), 2);
+    let requests: BTreeMap<_, _> = driver.state.exporter.requests().collect();
+    assert_eq!(requests[&Endpoint::Notifications], 2, "two connections");
+}
+
+#[test]
+fn failed_attempts_at_the_socket_are_requests_and_errors() {
+    let mut driver = Driver::start();
+    for _ in 0..3 {
+        driver.socket_down();
+    }
+    let requests: BTreeMap<_, _> = driver.state.exporter.requests().collect();
+    assert_eq!(requests[&Endpoint::Notifications], 3);
+    let errors: Vec<_> = driver.state.exporter.errors().collect();
+    assert_eq!(errors, [(Endpoint::Notifications, "connect", 3)]);
+}
+
+#[test]
+fn while_plex_is_down_only_the_server_and_its_sessions_are_polled() {
+    let mut driver = Driver::connected();
+    driver.set(
+        "/activities",
+        "Activity",
+        json!([{"uuid": "a", "type": "library.update"}]),
+    );
+    driver.run(700.0);
+    assert!(!driver.state.activities.is_idle());
+    driver.replies.insert("/", Reply::Refused);
+    driver.replies.insert("/status/sessions", Reply::Refused);
+    driver.run(20.0);
+    assert!(!driver.state.up && driver.state.activities.is_idle());
+    driver.run(300.0);
+    for path in ["/media/providers", "/activities", "/statistics/bandwidth"] {
+        assert!(driver.requests(path, 290.0).is_empty(), "{path}");
+    }
+    assert!(
+        pauses(&driver.requests("/", 200.0))
+            .iter()
+            .all(|pause| *pause == 10)
+    );
+    assert_eq!(lines(&driver, "WARN").len(), 1, "{:?}", driver.log);
+    driver.set("/", "size", json!(1));
+    let server = json!({"machineIdentifier": "m1", "friendlyName": "Attic", "version": "1",
+        "platform": "Linux", "myPlexSubscription": true});
+    driver.replies.insert("/", Reply::Container(server));
+    driver.list(&[]);
+    driver.run(12.0);
+    assert!(driver.state.up);
+    for path in [
+        "/media/providers",
+        "/activities",
+        "/statistics/bandwidth",
+        "/status/sessions",
+    ] {
+        assert!(!driver.requests(path, 12.0).is_empty(), "{path}");
+    }
+    assert_eq!(lines(&driver, "Plex: recovered").len(), 1);
+}
+
+#[test]
+fn a_refused_token_is_retried_every_15_seconds() {
+    let mut driver = Driver::connected();
+    for path in ["/", "/status/sessions"] {
+        driver.replies.insert(path, Reply::Status(401));
+    }
+    driver.run(200.0);
+    assert!(!driver.state.up);
+    for path in ["/", "/status/sessions"] {
+        let pauses = pauses(&driver.requests(path, 110.0));
+        // After failures, retries slow down to this.
+        assert!(
+            pauses.iter().all(|pause| (10..=15).contains(pause)),
+            "{path}: {pauses:?}"
+        );
+    }
+    let errors: BTreeMap<_, _> = driver
+        .state
+        .exporter
+        .errors()
+        .map(|(endpoint, reason, count)| ((endpoint, reason), count))
+        .collect();
+    assert!(
+        errors[&(Endpoint::Server, "unauthorized")] > 5,
+        "{errors:?}"
+    );
+}
+
+#[test]
+fn statistics_wait_for_plex_pass_and_vanish_with_it() {
+    let mut driver = Driver::start();
+    driver.set("/", "myPlexSubscription", json!(false));
+    driver.set(
+        "/statistics/resources",
+        "StatisticsResources",
+        json!([{"at": 5, "hostCpuUtilization": 25, "processMemoryUtilization": 50}]),
+    );
+    driver.run(600.0);
+    assert!(driver.requests("/statistics/resources", 600.0).len() <= 1);
+    assert_eq!(driver.state.load.get(driver.now()), None);
+    driver.set("/", "myPlexSubscription", json!(true));
+    driver.run(30.0);
+    let load = *driver.state.load.get(driver.now()).unwrap();
+    assert_eq!(
+        (load.host_cpu, load.process_memory),
+        (Some(0.25), Some(0.5))
+    );
+    assert!(driver.state.sent_bytes(driver.now()).is_some());
+    driver.set("/", "myPlexSubscription", json!(false));
+    driver.run(20.0);
+    assert_eq!(driver.state.load.get(driver.now()), None);
+    assert_eq!(driver.state.sent_bytes(driver.now()), None);
+}
+
+#[test]
+fn bytes_are_counted_by_account_and_unknown_accounts_are_looked_up_once() {
+    let mut driver = Driver::connected();
+    let rows = json!([
+        {"accountID": 1, "deviceID": 1, "at": 1_000, "lan": true, "bytes": 500},
+        {"accountID": 7, "deviceID": 2, "at": 1_000, "lan": false, "bytes": 30},
+    ]);
+    driver.set("/accounts", "Account", json!([{"id": 1, "name": "alice"}]));
+    driver.run(3_600.0);
+    driver.set("/statistics/bandwidth", "StatisticsBandwidth", rows);
+    driver.run(120.0);
+    assert_eq!(driver.state.sent_bytes(driver.now()), Some((500, 30)));
+    let bytes = &driver.state.sessions.lasting.user_bytes;
+    let found: Vec<_> = bytes
+        .iter()
+        .map(|((user, lan), bytes)| (&**user, *lan, *bytes))
+        .collect();
+    assert_eq!(found, [("alice", true, 500), ("unknown", false, 30)]);
+    assert_eq!(
+        driver.requests("/accounts", 119.0).len(),
+        1,
+        "for account 7"
+    );
+    assert_eq!(
+        driver.state.sessions.lasting.user_starts.get("alice"),
+        Some(&0)
+    );
+}
+
+#[test]
+fn another_server_resets_everything_but_the_counters_of_the_exporter() {
+    let mut driver = Driver::connected();
+    driver.list(&[session("1", "101", 0)]);
+    driver.run(60.0);
+    assert_eq!(driver.state.sessions.live().len(), 1);
+    let before: u64 = driver
+        .state
+        .exporter
+        .requests()
+        .map(|(_, count)| count)
+        .sum();
+    driver.set("/", "machineIdentifier", json!("m2"));
+    driver.list(&[]);
+    driver.run(15.0);
+    assert_eq!(driver.state.server.as_ref().unwrap().id, "m2");
+    assert_eq!(driver.state.sessions.live().len(), 0);
+    assert!(driver.state.sessions.series.count() == 0 && driver.state.starts.is_empty());
+    assert!(driver.state.socket_up && driver.state.up);
+    let after: u64 = driver
+        .state
+        .exporter
+        .requests()
+        .map(|(_, count)| count)
+        .sum();
+    assert!(after > before);
+    driver.run(5.0);
+    assert_eq!(driver.state.libraries.iter().len(), 1, "listed again");
+}
+
+#[test]
+fn a_server_without_an_identifier_is_not_plex() {
+    let mut driver = Driver::start();
+    driver
+        .replies
+        .insert("/", Reply::Container(json!({"size": 0})));
+    driver.run(0.5);
+    assert!(!driver.state.up && driver.state.server.is_none());
+    let mut errors = driver.state.exporter.errors();
+    assert!(errors.all(|(endpoint, reason, _)| (endpoint, reason) == (Endpoint::Server, "decode")));
+    let succeeded = driver.state.exporter.succeeded();
+    assert!(
+        succeeded
+            .map(|(endpoint, _)| endpoint)
+            .all(|endpoint| endpoint != Endpoint::Server)
+    );
+}
+
+#[test]
+fn a_transcode_that_begins_refreshes_the_count_of_the_server() {
+    let mut driver = Driver::connected();
+    driver.run(3.0);
+    assert!(driver.requests("/", 2.0).is_empty());
+    driver.notify(
+        "transcodeSession.start",
+        "TranscodeSession",
+        &json!({"key": "t1"}),
+    );
+    driver.set("/", "transcoderActiveVideoSessions", json!(1));
+    driver.run(1.0);
+    assert_eq!(driver.requests("/", 1.0), [-0.5], "half a second later");
+    assert_eq!(
+        driver.state.active_transcodes.get(driver.now()),
+        Some(&Some(1.0))
+    );
+    // An update is no reason.
+    driver.run(2.0);
+    let before = driver.requests("/", 60.0).len();
+    driver.notify(
+        "transcodeSession.update",
+        "TranscodeSession",
+        &json!({"key": "t1"}),
+    );
+    driver.run(1.0);
+    assert_eq!(driver.requests("/", 60.0).len(), before);
+}
+
+#[test]
+fn a_changed_library_is_listed_after_two_seconds_and_its_items_are_counted() {
+    let mut driver = Driver::connected();
+    driver.run(100.0);
+    driver.set("/library/sections/{id}/all", "totalSize", json!(8));
+    let entry = json!({"identifier": "com.plexapp.plugins.library", "sectionID": 1, "state": 5});
+    driver.notify("timeline", "TimelineEntry", &entry);
+    driver.run(35.0);
+    assert!(driver.requests("/media/providers", 34.0).len() <= 2);
+    assert_eq!(driver.requests("/library/sections/1/all", 35.0).len(), 1);
+    let (_, library) = driver.state.libraries.iter().next().unwrap();
+    assert_eq!(library.items, Some(8.0));
+    // The end of a scan says which library, too.
+    driver.run(100.0);
+    let ended = json!({"event": "ended", "uuid": "a", "Activity": {"uuid": "a",
+        "type": "library.update.section", "Context": {"librarySectionID": "1"}}});
+    driver.notify("activity", "ActivityNotification", &ended);
+    driver.run(10.0);
+    assert_eq!(driver.requests("/library/sections/1/all", 10.0).len(), 1);
+}
+
+#[test]
+fn notifications_about_the_server_and_updates_refresh_just_these() {
+    let mut driver = Driver::connected();
+    driver.run(5.0);
+    driver.set(
+        "/updater/status",
+        "Release",
+        json!([{"state": "available"}]),
+    );
+    driver.notify("update.statechange", "X", &json!({}));
+    assert_eq!(driver.requests("/updater/status", 1.0), [0.0]);
+    driver.notify("reachability", "X", &json!({}));
+    assert_eq!(driver.requests("/", 1.0), [0.0]);
+    driver.run(1.0);
+    assert_eq!(driver.state.update_available, Some(true));
+    let counts: BTreeMap<_, _> = driver.state.exporter.notifications().collect();
+    assert_eq!(
+        (counts["update.statechange"], counts["reachability"]),
+        (1, 1)
+    );
+    driver.replies.remove("/updater/status");
+    driver.notify("update.statechange", "X", &json!({}));
+    driver.run(1.0);
+    assert_eq!(driver.state.update_available, None);
+    assert_eq!(lines(&driver, "not offered by this Plex").len(), 1);
+}
+
+#[test]
+fn a_silent_client_causes_a_listing_after_twelve_seconds() {
+    let mut driver = Driver::connected();
+    driver.list(&[session("1", "101", 0)]);
+    driver.playing("1", "101", "playing");
+    driver.run(5.0);
+    driver.playing("1", "101", "playing");
+    driver.run(11.0);
+    let before = driver.requests("/status/sessions", 20.0).len();
+    driver.run(1.5);
+    assert_eq!(driver.requests("/status/sessions", 21.5).len(), before + 1);
+}
+
+#[test]
+fn titles_are_fetched_two_at_a_time_and_a_failed_one_again() {
+    let mut driver = Driver::connected();
+    let sessions: Vec<_> = (1..=4)
+        .map(|n| session(&n.to_string(), &(100 + n).to_string(), 0))
+        .collect();
+    driver.list(&sessions);
+    driver
+        .replies
+        .insert("/library/metadata/{id}", Reply::Status(500));
+    driver.playing("1", "101", "playing");
+    driver.run(0.015);
+    let requested = |driver: &Driver, seconds| -> usize {
+        (101..=104)
+            .map(|id| {
+                driver
+                    .requests(&format!("/library/metadata/{id}"), seconds)
+                    .len()
+            })
+            .sum()
+    };
+    assert_eq!(requested(&driver, 1.0), 2, "two in flight");
+    driver.run(0.5);
+    assert_eq!(requested(&driver, 1.0), 4);
+    let item = json!({"Metadata": [{"Media": [{"id": 9, "videoResolution": "4k",
+        "container": "mkv"}]}]});
+    driver
+        .replies
+        .insert("/library/metadata/{id}", Reply::Container(item));
+    driver.run(3.0);
+    assert_eq!(requested(&driver, 3.0), 4, "each once more");
+    let play = driver.state.sessions.live().next().unwrap();
+    assert_eq!(play.file_resolution(), "4k");
+    driver.run(30.0);
+    assert_eq!(requested(&driver, 30.0), 0);
+}
+
+#[test]
+fn each_kind_of_dropped_data_is_logged_once() {
+    let mut driver = Driver::connected();
+    let sessions: Vec<_> = (0..10_010)
+        .map(|n| json!({"sessionKey": n.to_string()}))
+        .collect();
+    driver.list(&sessions);
+    driver.state.dropped_log_lines = 3;
+    driver.run(80.0);
+    assert_eq!(
+        driver.state.dropped()[0],
+        10 * driver.requests("/status/sessions", 80.0).len() as u64
+    );
+    assert_eq!(driver.state.dropped()[6], 3);
+    let lines = lines(&driver, "limits:");
+    assert_eq!(lines.len(), 1, "{lines:?}");
+    assert!(lines[0].contains("too many sessions"));
+}
+
+#[test]
+fn a_play_counts_as_started_in_its_library_unless_it_ran_before() {
+    let mut driver = Driver::start();
+    driver.list(&[session("1", "101", 60_000)]);
+    driver.run(10.0);
+    assert!(driver.state.starts.is_empty(), "it ran before the exporter");
+    driver.list(&[session("1", "101", 60_000), session("2", "102", 0)]);
+    driver.run(20.0);
+    let starts: Vec<_> = driver.state.starts.values().copied().collect();
+    assert_eq!(starts, [1]);
+    assert_eq!(
+        driver.state.sessions.lasting.user_starts.get("alice"),
+        Some(&1)
+    );
+}
