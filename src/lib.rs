@@ -80,7 +80,7 @@ mod threads;
 mod tls;
 mod token;
 
-/// What tests, benchmarks and fuzz targets call without a process around it. Not an interface.
+/// For tests, benchmarks and fuzz targets that run in one process. Not a public interface.
 #[doc(hidden)]
 pub mod internals {
     pub use crate::{
@@ -128,7 +128,7 @@ use crate::{
     token::Token,
 };
 
-/// Threads have this long to end; one that is blocked in a request is left behind.
+/// Threads have this long to end; one that is blocked in a request ends with the process.
 const JOIN_LIMIT: Duration = Duration::from_millis(300);
 /// After the first signal the process has this long to end by itself.
 const SHUTDOWN_LIMIT: Duration = Duration::from_millis(800);

@@ -1,4 +1,4 @@
-//! A scrape: the state, as text.
+//! Renders the state as the text of a scrape.
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -266,7 +266,7 @@ fn live<'a>(
         .filter_map(move |play| sample(play, play.encoded.as_ref()?))
 }
 
-/// What stays when sessions and their series go.
+/// The counters that outlive sessions and their series.
 fn lasting(out: &mut TextWriter, state: &State, now: Timestamp) {
     let lasting = &state.sessions.lasting;
     let buffering = || {
@@ -378,12 +378,12 @@ fn text_of(value: bool) -> &'static str {
     if value { "true" } else { "false" }
 }
 
-/// Whole milliseconds, cut: rounding up would let a counter run ahead of time.
+/// Truncated to milliseconds: rounding up would let a counter run ahead of time.
 fn seconds(duration: Duration) -> f64 {
     duration.as_millis() as f64 / 1_000.0
 }
 
-/// Four digits are more than these quantities have, and long numbers only take room.
+/// Four decimals are more than the precision of these values; further digits would only take room.
 fn rounded(value: f64) -> f64 {
     (value * 10_000.0).round() / 10_000.0
 }

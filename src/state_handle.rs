@@ -1,4 +1,4 @@
-//! How other threads reach the state: a query to the event loop, with a limit on the wait.
+//! How other threads reach the state: queries to the event loop, each with a timeout.
 
 use std::{
     error::Error,
@@ -13,11 +13,11 @@ use crate::metrics::process::Process;
 
 /// The event loop responds within this time, or counts as unresponsive.
 const RESPONSE_TIMEOUT: Duration = Duration::from_secs(1);
-/// Queries that may wait. When there are more, the event loop is behind, and who asks waits for a
-/// place, up to [`RESPONSE_TIMEOUT`] in all.
+/// Queries that may wait. When there are more, the event loop is behind, and the caller waits for
+/// room, up to [`RESPONSE_TIMEOUT`] in all.
 const MAX_QUERIES: usize = 8;
 
-/// What the event loop can be asked.
+/// A query to the event loop.
 ///
 /// The reply goes through a channel of the standard library: a crossbeam receiver yields its time
 /// slice several times before it blocks, which costs more than the reply.
@@ -25,7 +25,7 @@ const MAX_QUERIES: usize = 8;
 pub(crate) enum Query {
     /// Render a scrape into this buffer.
     Scrape(Process, String, SyncSender<Page>),
-    /// Show that you respond, and say whether Plex has responded since the start.
+    /// Prove that the loop runs, and report whether Plex has responded since the start.
     Ping(SyncSender<bool>),
 }
 
@@ -33,7 +33,7 @@ pub(crate) enum Query {
 #[derive(Debug)]
 pub(crate) struct Page {
     pub text: String,
-    /// When: a page that was rendered later has no counter that is lower.
+    /// When it was rendered: no counter is lower in a page rendered later.
     pub rendered: Instant,
 }
 
@@ -118,7 +118,7 @@ mod tests {
     }
 
     #[test]
-    fn the_reply_reaches_whoever_asked() {
+    fn the_reply_reaches_the_caller() {
         let (handle, queries) = StateHandle::channel();
         std::thread::scope(|scope| {
             scope.spawn(move || {

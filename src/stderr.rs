@@ -1,4 +1,4 @@
-//! Standard error behind a queue, so that nobody ever waits for its reader.
+//! Standard error behind a queue, so that no thread ever waits for its reader.
 //!
 //! One thread writes. Where the reader is stuck (a log driver, a stopped terminal), lines beyond
 //! [`MAX_QUEUED`] bytes are dropped and counted; where it has gone, every line is.
@@ -24,7 +24,7 @@ use crate::{
 /// Bytes that may wait to be written: some 5,000 lines, as a busy server causes at level debug
 /// within a moment.
 const MAX_QUEUED: usize = 1024 * 1024;
-/// A terminal that another program made non-blocking is tried again after this.
+/// A write to a terminal that another program made non-blocking is retried after this.
 const RETRY: Duration = Duration::from_millis(20);
 /// How long the end of the process waits for the queue to be written.
 const FLUSH_LIMIT: Duration = Duration::from_millis(200);

@@ -1,4 +1,4 @@
-//! tiny_http, and the private connection by which it receives requests.
+//! tiny_http, and the private connection through which it receives requests.
 //!
 //! The connection is made once and kept; then the listener is shut down, so that nobody else ever
 //! connects and no shortage of file descriptors can make an `accept` fail.
@@ -22,7 +22,7 @@ use crate::random;
 
 /// tiny_http without a network of its own.
 pub struct Backend {
-    /// Never dropped: its `drop` panics for an address that is not a path.
+    /// Never dropped: its `drop` panics if the address is not a path.
     server: ManuallyDrop<Server>,
     // Held while one request is parsed. Both ends are in this process, so that takes microseconds.
     connection: Mutex<UnixStream>,
@@ -49,7 +49,7 @@ impl Backend {
             server: ManuallyDrop::new(server),
             connection: Mutex::new(UnixStream::connect_addr(&address)?),
         };
-        // A connection by which a request arrived was accepted.
+        // Once a request arrives over the connection, it has been accepted.
         discard(backend.parse(&RequestHead {
             method: "HEAD".to_owned(),
             path: "/".to_owned(),
@@ -125,7 +125,7 @@ mod tests {
     use crate::http::request_head::{Parsed, parse};
 
     #[test]
-    fn requests_at_the_same_time_are_not_mixed_up() {
+    fn concurrent_requests_are_not_mixed_up() {
         let backend = Backend::start().unwrap();
         std::thread::scope(|scope| {
             for thread in 0..8 {
@@ -154,9 +154,9 @@ mod tests {
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(40))]
 
-        /// tiny_http would keep silent about a head that it cannot parse.
+        /// tiny_http does not report a head that it cannot parse.
         #[test]
-        fn whatever_is_accepted_from_a_client_is_parsed_by_tiny_http(
+        fn every_head_that_is_accepted_from_a_client_is_parsed_by_tiny_http(
             method in "[!#$%&'*+.^_`|~0-9A-Za-z-]{1,20}",
             path in "/[!-~]{0,40}",
             field in "[!#$%&'*+.^_`|~0-9A-Za-z-]{1,20}",

@@ -21,11 +21,11 @@ const RESPONSE_TIMEOUT: Duration = Duration::from_secs(10);
 const LINGER: Duration = Duration::from_millis(500);
 /// … and at most this many bytes.
 const LINGER_BYTES: usize = 256 * 1024;
-/// A write is tried again after this time: Linux wakes a blocked one only when a third of the socket's
-/// buffer is free, which a slow client may take seconds for. A deadline may be missed by as much.
-const WRITE_AGAIN: Duration = Duration::from_millis(200);
+/// A write is retried after this time: Linux wakes a blocked one only when a third of the socket's
+/// buffer is free, which may take a slow client seconds. A deadline may be missed by as much.
+const WRITE_RETRY: Duration = Duration::from_millis(200);
 
-/// What came of reading a request.
+/// The outcome of reading a request.
 #[derive(Debug)]
 pub enum Incoming {
     /// A complete head.
@@ -94,7 +94,7 @@ impl<'a> DeadlineWriter<'a> {
 impl Write for DeadlineWriter<'_> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         if !self.timeout_set {
-            self.stream.set_write_timeout(Some(WRITE_AGAIN))?;
+            self.stream.set_write_timeout(Some(WRITE_RETRY))?;
             self.timeout_set = true;
         }
         loop {
@@ -176,7 +176,7 @@ mod tests {
     }
 
     #[test]
-    fn a_client_that_leaves_is_told_from_one_that_leaves_in_the_middle() {
+    fn a_client_that_closes_is_distinguished_from_one_that_closes_within_a_request() {
         let (client, server) = pair();
         drop(client);
         assert!(matches!(

@@ -1,4 +1,4 @@
-//! The connections that are open, and which of them gives way when there are too many.
+//! The open connections, and which of them is evicted when there are too many.
 
 use std::{
     net::{Shutdown, TcpStream},
@@ -8,8 +8,9 @@ use std::{
 
 /// Connections served at a time.
 const MAX_CONNECTIONS: usize = 64;
-/// A connection keeps its place at least this long: time to send a request, however many connections
-/// follow. It also bounds the work that clients cause who connect again whenever they give way.
+/// A connection keeps its place for at least this long: time to send a request, however many
+/// connections follow. It also bounds the work that clients cause by reconnecting whenever they are
+/// evicted.
 const KEPT: Duration = Duration::from_millis(50);
 
 /// All open connections.

@@ -6,7 +6,7 @@
 //! 1. The front ([`server`]) accepts up to 64 connections ([`connections`]; the oldest one whose
 //!    request is incomplete gives way to the next) and reads one request head from each, at most
 //!    8 KiB within 5 s ([`client`]).
-//! 2. What breaks a limit it rejects itself; every other head goes over a private socket to tiny_http
+//! 2. It rejects whatever exceeds a limit; every other head goes over a private socket to tiny_http
 //!    ([`backend`]), which parses it into a request.
 //! 3. [`routes`] decides on the response; clients that want a scrape at the same time share one
 //!    ([`scrapes`]).
@@ -40,7 +40,7 @@ mod tests {
     fn while_the_event_loop_does_not_respond_every_response_is_503_within_seconds() {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
-        // Queries are taken and never replied to.
+        // Queries are received and never answered.
         let (state, _queries) = StateHandle::channel();
         let server = Server::start(listener, state, ProcessReader::new(0.0)).unwrap();
         let begun = Instant::now();

@@ -64,7 +64,8 @@ pub fn parse(buffer: &[u8]) -> Parsed {
 
 /// The path of a request target, without its query.
 fn path_of(target: &str) -> Option<&str> {
-    // `GET http://host/metrics` is how a proxy is asked, and RFC 9112 wants servers to accept it too.
+    // `GET http://host/metrics` is a request to a proxy, but RFC 9112 requires servers to accept it
+    // too.
     let absolute = target
         .get(..7)
         .filter(|scheme| scheme.eq_ignore_ascii_case("http://"));
@@ -113,7 +114,7 @@ mod tests {
     }
 
     #[test]
-    fn a_scrape_is_understood() {
+    fn a_scrape_is_parsed() {
         let head = complete(
             "GET /metrics?x=1 HTTP/1.1\r\nHost: x\r\naccept-encoding: br, GZIP;q=0.5\r\n\r\n",
         );
@@ -160,7 +161,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_request_is_rejected() {
+    fn invalid_requests_are_rejected() {
         for (text, status) in [
             (&b"GET /m\xc3\xa9trics HTTP/1.1\r\n\r\n"[..], 400),
             (b"GET metrics HTTP/1.1\r\n\r\n", 400),
@@ -192,7 +193,7 @@ mod tests {
     proptest! {
         /// No bytes make it panic, and what gets through is safe to write into another head.
         #[test]
-        fn any_bytes_are_survived(bytes in prop::collection::vec(any::<u8>(), 0..9_000)) {
+        fn no_bytes_make_it_panic(bytes in prop::collection::vec(any::<u8>(), 0..9_000)) {
             if let Parsed::Complete(head) = parse(&bytes) {
                 prop_assert!(head.path.bytes().all(|byte| byte.is_ascii_graphic()));
                 prop_assert!(head.method.bytes().all(|byte| byte.is_ascii_graphic()));

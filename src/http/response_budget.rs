@@ -91,7 +91,7 @@ impl Entries {
         taken <= BUDGET.saturating_sub(bytes).max(BESIDE_LARGE)
     }
 
-    /// Cuts off the clients of a body that all of its clients are late with.
+    /// Cuts off the clients of a body if all of them are late.
     fn cut_off_late_clients(&mut self) {
         let only_late = |body| {
             let mut clients = self.entries.iter().filter(|e| Arc::ptr_eq(&e.body, body));
@@ -208,7 +208,7 @@ impl Permit {
         &self.body
     }
 
-    /// The client took so many bytes, perhaps none, and has this time left for the rest.
+    /// The client took `bytes` more, perhaps none, and has `left` to take the rest.
     pub fn progressed(&self, bytes: usize, left: Duration) {
         let mut entries = self.budget.entries();
         let Some(entry) = entries.entries.iter_mut().find(|entry| entry.id == self.id) else {
@@ -268,7 +268,7 @@ mod tests {
     }
 
     impl Permit {
-        /// The client took so many bytes within a window.
+        /// The client took `bytes` within a window.
         fn takes(&self, bytes: usize) {
             for entry in &mut self.budget.entries().entries {
                 if entry.id == self.id {

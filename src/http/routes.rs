@@ -1,4 +1,4 @@
-//! What each path responds.
+//! The response of each path.
 
 use std::{borrow::Cow, io, net::TcpStream, sync::Arc};
 
@@ -12,7 +12,7 @@ const EXPOSITION: &str = "text/plain; version=0.0.4; charset=utf-8";
 const PLAIN: &str = "text/plain; charset=utf-8";
 const HTML: &str = "text/html; charset=utf-8";
 
-/// What a request is responded with.
+/// A response.
 #[derive(Debug)]
 pub struct Reply {
     status: u16,
@@ -54,7 +54,7 @@ impl Reply {
         }
     }
 
-    /// As tiny_http writes it.
+    /// The response as tiny_http writes it.
     pub fn to_response(&self) -> Response<&[u8]> {
         let body = self.body();
         let mut response = Response::new(
@@ -77,7 +77,8 @@ impl Reply {
         if let Some((name, value)) = self.header {
             add(name, value);
         }
-        // tiny_http drops a `Connection` header from responses; within another one's value it stays.
+        // tiny_http drops a `Connection` header from responses, but not from within another one's
+        // value.
         add("Vary", "Accept-Encoding\r\nConnection: close");
         response
     }
@@ -103,7 +104,7 @@ pub fn route(
     match path {
         "/metrics" => metrics(request, scrapes, stream),
         "/health" => match state.ping() {
-            // The health probe takes no exporter for healthy that Plex has never responded to.
+            // The health probe requires that Plex has responded at least once.
             Ok(plex_responded) => Reply {
                 header: Some((PLEX_RESPONDED, if plex_responded { "yes" } else { "no" })),
                 ..Reply::text(200, "ok\n")

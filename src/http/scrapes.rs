@@ -1,8 +1,8 @@
 //! Scrapes: clients that want one at the same time share it.
 //!
-//! A scrape that began after a client asked is as good as one of its own. So a crowd that asks at
-//! once costs two scrapes, not as many as it has members, and takes the memory of two. When there is
-//! no memory for another ([`super::response_budget`]), a client shares the newest one on its way.
+//! A scrape that began after a client's request is as fresh as one of its own. So any number of
+//! simultaneous clients costs two scrapes, and the memory of two. When there is no memory for
+//! another ([`super::response_budget`]), a client shares the newest one on its way.
 
 use std::{
     io::Write as _,
@@ -68,14 +68,14 @@ impl Scrapes {
     /// # Errors
     /// When the event loop does not respond.
     pub fn get(&self, gzip: bool, stream: &Arc<TcpStream>) -> Result<Permit, Unresponsive> {
-        let asked = Instant::now();
+        let requested = Instant::now();
         let shared = if gzip { &self.gzip } else { &self.plain };
         shared.waiting.fetch_add(1, Ordering::AcqRel);
         // A panic ends the process, so nobody ever sees a poisoned lock.
         let mut latest = shared.latest.lock().unwrap_or_else(PoisonError::into_inner);
         let last = shared.waiting.fetch_sub(1, Ordering::AcqRel) == 1;
         let body = match &*latest {
-            Some((begun, body)) if *begun >= asked => body.clone(),
+            Some((begun, body)) if *begun >= requested => body.clone(),
             _ => {
                 *latest = None;
                 let length = self.length.load(Ordering::Acquire);
@@ -144,7 +144,7 @@ mod tests {
     }
 
     #[test]
-    fn a_crowd_shares_a_scrape_that_began_after_each_of_it_asked() {
+    fn simultaneous_clients_share_a_scrape_that_began_after_their_requests() {
         let (state, queries) = StateHandle::channel();
         let scrapes = Scrapes::new(state, ProcessReader::new(0.0));
         let all = Barrier::new(CLIENTS + 1);
@@ -165,7 +165,7 @@ mod tests {
                     queries.recv_timeout(Duration::from_millis(500))
                 {
                     made += 1;
-                    // Everybody asks while the first scrape is being made.
+                    // All clients request while the first scrape is being made.
                     while made == 1 && scrapes.plain.waiting.load(Ordering::Acquire) < CLIENTS - 1 {
                         std::thread::yield_now();
                     }
@@ -180,17 +180,17 @@ mod tests {
                 .map(|client| client.join().unwrap())
                 .collect();
             got.sort();
-            // Whoever asked just before the first began shares it.
+            // A client whose request came just before the first one began shares it.
             assert_eq!(got[0], "1");
             assert_eq!(got[CLIENTS - 1], "2");
             assert_eq!(made, 2);
         });
         let latest = scrapes.plain.latest.lock().unwrap();
-        assert!(latest.is_none(), "nobody waits, so nothing is kept");
+        assert!(latest.is_none(), "no client waits, so nothing is kept");
     }
 
     #[test]
-    fn a_crowd_that_gets_no_scrape_does_not_wait_one_after_the_other() {
+    fn clients_that_get_no_scrape_do_not_wait_one_after_the_other() {
         let (state, _queries) = StateHandle::channel();
         let scrapes = Scrapes::new(state, ProcessReader::new(0.0));
         let begun = Instant::now();

@@ -1,5 +1,5 @@
-//! What faces the network: every limit is kept here and in [`super::client`], before tiny_http sees a
-//! request.
+//! The front that faces the network: it enforces every limit, with [`super::client`], before
+//! tiny_http sees a request.
 
 use std::{
     collections::VecDeque,
@@ -164,7 +164,7 @@ fn next_connection(shared: &Shared) -> Option<TcpStream> {
     }
 }
 
-/// Tells a client that there are too many, without waiting for anything.
+/// Responds that there are too many connections, without blocking.
 fn reject_overload(shared: &Shared, stream: Arc<TcpStream>) {
     let _ = stream.set_nonblocking(true);
     if let Ok(response) = rejection(503) {
@@ -184,7 +184,7 @@ fn reject_overload(shared: &Shared, stream: Arc<TcpStream>) {
 }
 
 fn serve(connection: &Connection, shared: &Shared) {
-    // An error means that the client has gone or was cut off: there is nobody to tell.
+    // An error means that the client has gone or was cut off: nobody would receive a response.
     let _ = try_serve(connection, shared);
 }
 

@@ -1,7 +1,7 @@
 //! Repairs JSON on its way into the decoder, so that one broken value costs only itself.
 //!
 //! Titles come from file names and ID3 tags, and Plex passes on what it finds there. A decoder
-//! refuses the whole document for one bad byte; this reader replaces it first:
+//! rejects the whole document for one invalid byte; this reader replaces it first:
 //!
 //! - in strings: bytes that are not UTF-8 and lone surrogate escapes become U+FFFD, raw control
 //!   characters a space, and a backslash that begins no escape is escaped;
@@ -11,7 +11,7 @@
 
 use std::io::{self, Read};
 
-/// Longer numbers than this, or with larger exponents than [`MAX_EXPONENT`], are beyond reason.
+/// Longer numbers than this, or with larger exponents than [`MAX_EXPONENT`], are not decoded.
 const MAX_NUMBER: usize = 64;
 /// With at most 64 digits before it, such an exponent is still a finite number.
 const MAX_EXPONENT: u32 = 200;
@@ -79,7 +79,7 @@ impl<R> CleanJson<R> {
                     self.end_word();
                     self.take(byte);
                 }
-                // A word that is too long is none; its rest need not be held.
+                // A word that is too long becomes `null`; its rest is skipped.
                 _ if self.held.len() <= MAX_NUMBER => self.held.push(byte),
                 _ => {}
             },
@@ -122,7 +122,7 @@ impl<R> CleanJson<R> {
         self.place = Place::Character { expected };
     }
 
-    /// A character is whole, or broken off.
+    /// A character is complete, or truncated.
     fn end_character(&mut self) {
         if std::str::from_utf8(&self.held).is_ok() {
             self.ready.append(&mut self.held);
@@ -172,7 +172,7 @@ impl<R> CleanJson<R> {
         u16::from_str_radix(digits, 16).ok()
     }
 
-    /// An escape is whole, or broken off.
+    /// An escape is complete, or truncated.
     fn end_escape(&mut self) {
         let is_low = |unit| matches!(unit, Some(0xdc00..0xe000));
         let is_high = |unit| matches!(unit, Some(0xd800..0xdc00));
@@ -182,7 +182,8 @@ impl<R> CleanJson<R> {
             6 => self.ready.extend(b"\\ufffd"),
             12 if is_low(self.unit(6)) => self.ready.extend(&self.held),
             12 => {
-                // The second is no second half: it stands for itself, or is a first half again.
+                // The second is not a second half: it is a character of its own, or another first
+                // half.
                 self.ready.extend(b"\\ufffd");
                 self.held.drain(..6);
                 if is_high(self.unit(0)) {
@@ -190,7 +191,7 @@ impl<R> CleanJson<R> {
                 }
                 return self.end_escape();
             }
-            // A backslash that begins no escape stands for itself.
+            // A backslash that begins no escape is kept as a character.
             _ => {
                 self.ready.push(b'\\');
                 self.ready.extend(&self.held);
@@ -255,7 +256,7 @@ impl<R: Read> Read for CleanJson<R> {
                 match self.place {
                     Place::Word => self.end_word(),
                     Place::Character { .. } => self.end_character(),
-                    // The document broke off; that is for the decoder to say.
+                    // The document is truncated, which the decoder reports.
                     _ => self.ready.append(&mut self.held),
                 }
             }
@@ -303,7 +304,7 @@ mod tests {
     }
 
     #[test]
-    fn a_document_that_breaks_off_is_utf_8_as_well() {
+    fn a_truncated_document_is_utf_8_as_well() {
         for bytes in [&b"\"\xe2\x82"[..], b"\"\xf4\xa2", b"\"\xc3"] {
             assert_eq!(clean(bytes, 4_096), "\"\u{fffd}".as_bytes());
         }

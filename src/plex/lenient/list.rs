@@ -8,7 +8,7 @@ use serde::{
 };
 use serde_json::value::RawValue;
 
-/// The text of a JSON value, kept to be decoded later or never.
+/// The text of a JSON value, to be decoded later, if at all.
 #[derive(Debug, Default)]
 pub struct Raw(Option<Box<RawValue>>);
 

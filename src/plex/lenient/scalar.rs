@@ -9,7 +9,7 @@ use serde::{
 
 use crate::secret::redact;
 
-/// A scalar of any JSON type; arrays, objects and null are read over and count as nothing.
+/// A scalar of any JSON type; arrays, objects and null count as absent.
 ///
 /// The token is redacted here, before a text is truncated: what a Plex echoes becomes a label value.
 enum Scalar<'de> {
@@ -17,7 +17,7 @@ enum Scalar<'de> {
     Number(f64),
     Integer(i128),
     Flag(bool),
-    Nothing,
+    Absent,
 }
 
 impl<'de> Deserialize<'de> for Scalar<'de> {
@@ -48,25 +48,26 @@ impl<'de> Deserialize<'de> for Scalar<'de> {
                 Ok(Scalar::Text(redact(value)))
             }
             fn visit_unit<E>(self) -> Result<Self::Value, E> {
-                Ok(Scalar::Nothing)
+                Ok(Scalar::Absent)
             }
             fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Self::Value, A::Error> {
                 while seq.next_element::<IgnoredAny>()?.is_some() {}
-                Ok(Scalar::Nothing)
+                Ok(Scalar::Absent)
             }
             fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
                 while map.next_entry::<IgnoredAny, IgnoredAny>()?.is_some() {}
-                Ok(Scalar::Nothing)
+                Ok(Scalar::Absent)
             }
         }
         deserializer.deserialize_any(AnyScalar)
     }
 }
 
-/// Longer text is cut when it is decoded: whatever Plex or a client makes up, little of it is kept.
+/// Longer text is truncated when it is decoded, so that Plex or a client cannot make the exporter
+/// keep large values.
 pub const MAX_TEXT: usize = 256;
 
-/// The beginning of a text, cut on a character boundary.
+/// The text, truncated on a character boundary.
 #[must_use]
 pub fn truncate(text: &str) -> &str {
     &text[..text.floor_char_boundary(MAX_TEXT)]
@@ -112,7 +113,7 @@ impl<'de> Deserialize<'de> for Text {
             Scalar::Integer(number) => Some(number.to_string().into()),
             Scalar::Number(number) => Some(number.to_string().into()),
             Scalar::Flag(flag) => Some(flag.to_string().into()),
-            Scalar::Nothing => None,
+            Scalar::Absent => None,
         }))
     }
 }
@@ -134,7 +135,7 @@ impl Number {
         self.0.filter(|number| *number >= 0.0)
     }
 
-    /// The number cut to a whole one, unless it is absent, negative or beyond 2⁵³.
+    /// The number truncated to an integer, unless it is absent, negative or beyond 2⁵³.
     #[must_use]
     pub fn whole(self) -> Option<u64> {
         const EXACT: f64 = 9_007_199_254_740_992.0;
@@ -150,7 +151,7 @@ impl Number {
 }
 
 impl Number {
-    /// Takes the number in `text`, where there is none yet.
+    /// Parses the number in `text`, if there is none yet.
     pub fn or_set(&mut self, text: &str) {
         let number = text.trim().parse().ok();
         self.0 = self.0.or(number.filter(|number: &f64| number.is_finite()));
@@ -163,7 +164,7 @@ impl<'de> Deserialize<'de> for Number {
             Scalar::Text(text) => text.trim().parse().ok(),
             Scalar::Integer(number) => Some(number as f64),
             Scalar::Number(number) => Some(number),
-            Scalar::Flag(_) | Scalar::Nothing => None,
+            Scalar::Flag(_) | Scalar::Absent => None,
         };
         Ok(Self(number.filter(|number: &f64| number.is_finite())))
     }
@@ -234,7 +235,7 @@ mod tests {
     }
 
     #[test]
-    fn every_drift_of_the_protocol_note_decodes_alike() {
+    fn every_known_type_drift_decodes_alike() {
         let expected = item(r#"{"id":"5","bitrate":2108,"selected":true}"#);
         assert_eq!(expected.id.get(), Some("5"));
         for drift in [
@@ -247,29 +248,29 @@ mod tests {
     }
 
     #[test]
-    fn long_text_is_cut_on_a_character_boundary() {
+    fn long_text_is_truncated_on_a_character_boundary() {
         for (text, bytes) in [
             ("é".repeat(200), 256),
             (format!("a{}", "é".repeat(200)), 255),
         ] {
-            let cut = item(&serde_json::json!({"id": text}).to_string());
-            assert_eq!(cut.id.or_empty(), &text[..bytes]);
+            let truncated = item(&serde_json::json!({"id": text}).to_string());
+            assert_eq!(truncated.id.or_empty(), &text[..bytes]);
         }
     }
 
     #[test]
-    fn what_makes_no_sense_counts_as_absent() {
-        for nonsense in [
+    fn invalid_values_count_as_absent() {
+        for invalid in [
             r#"{"id":null,"bitrate":"","selected":"perhaps"}"#,
             r#"{"id":[1],"bitrate":{"a":1},"selected":7}"#,
             r#"{"id":"","bitrate":"NaN","selected":null}"#,
         ] {
-            assert_eq!(item(nonsense), Item::default(), "{nonsense}");
+            assert_eq!(item(invalid), Item::default(), "{invalid}");
         }
     }
 
     #[test]
-    fn negative_numbers_mean_unknown_where_only_amounts_make_sense() {
+    fn negative_numbers_mean_unknown_for_amounts() {
         assert_eq!(item(r#"{"bitrate":-22}"#).bitrate.non_negative(), None);
         assert_eq!(item(r#"{"bitrate":-22}"#).bitrate.get(), Some(-22.0));
         assert_eq!(item(r#"{"bitrate":1e300}"#).bitrate.whole(), None);
