@@ -4,9 +4,28 @@ use std::time::Instant;
 
 use crate::plex::{
     error::PlexError,
+    large_body::Permit,
     notification::Notification,
     request::{PlexRequest, PlexResponse},
 };
+
+/// An event on its way to the event loop.
+#[derive(Debug)]
+pub struct Delivery {
+    /// What happened.
+    pub event: Event,
+    /// The permit for a large response, dropped once it was applied.
+    pub permit: Option<Permit>,
+}
+
+impl From<Event> for Delivery {
+    fn from(event: Event) -> Self {
+        Self {
+            event,
+            permit: None,
+        }
+    }
+}
 
 /// An event.
 #[derive(Debug)]

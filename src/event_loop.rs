@@ -7,7 +7,7 @@ use log::{debug, error, log};
 
 use crate::{
     clock::Timestamp,
-    event::{Completed, Event},
+    event::{Completed, Delivery, Event},
     health::Marker,
     plex::error::PlexError,
     poller::Poller,
@@ -32,7 +32,7 @@ pub fn run<T>(
     poller: &Poller,
     marker: &Marker,
     systemd: &mut Systemd,
-    events: &Receiver<Event>,
+    events: &Receiver<Delivery>,
     queries: &Receiver<Query>,
     stop: &Receiver<T>,
 ) -> Option<T> {
@@ -50,8 +50,12 @@ pub fn run<T>(
                 .min(idle)
         });
         let actions = select! {
-            recv(events) -> event => match event {
-                Ok(event) => state.apply(event, Timestamp::read()),
+            recv(events) -> delivery => match delivery {
+                Ok(Delivery { event, permit }) => {
+                    let actions = state.apply(event, Timestamp::read());
+                    drop(permit);
+                    actions
+                }
                 Err(_) => return None,
             },
             recv(queries) -> query => {

@@ -6,7 +6,7 @@ use crossbeam_channel::{Receiver, Sender, select};
 use log::debug;
 
 use crate::{
-    event::Event,
+    event::{Delivery, Event},
     net::Dialer,
     plex::{
         error::PlexError,
@@ -33,7 +33,7 @@ pub fn run(
     dialer: &Dialer,
     token: &Token,
     token_replaced: &Receiver<()>,
-    events: &Sender<Event>,
+    events: &Sender<Delivery>,
     stop: &Receiver<()>,
 ) {
     let mut backoff = Backoff::default();
@@ -44,7 +44,7 @@ pub fn run(
         let used = token.current();
         let error = match Socket::open(dialer, &used) {
             Ok(socket) => {
-                if events.send(Event::SocketUp).is_err() {
+                if events.send(Event::SocketUp.into()).is_err() {
                     return;
                 }
                 match listen(socket, events, stop) {
@@ -61,7 +61,7 @@ pub fn run(
                 backoff.next(opened.elapsed())
             };
         debug!("notifications: reconnecting in {} ms", pause.as_millis());
-        if events.send(Event::SocketDown(error)).is_err() {
+        if events.send(Event::SocketDown(error).into()).is_err() {
             return;
         }
         select! {
@@ -73,7 +73,7 @@ pub fn run(
 }
 
 /// Sends each frame to the event loop until the connection is lost; `None` at shutdown.
-fn listen(mut socket: Socket, events: &Sender<Event>, stop: &Receiver<()>) -> Option<PlexError> {
+fn listen(mut socket: Socket, events: &Sender<Delivery>, stop: &Receiver<()>) -> Option<PlexError> {
     loop {
         match socket.receive(WAIT) {
             Ok(Received::Text(text)) => {
@@ -84,11 +84,11 @@ fn listen(mut socket: Socket, events: &Sender<Event>, stop: &Receiver<()>) -> Op
                     );
                     continue;
                 };
-                events.send(Event::Notification(notification)).ok()?;
+                events.send(Event::Notification(notification).into()).ok()?;
             }
             Ok(Received::Undecodable) => {
                 let notification = Notification::undecodable();
-                events.send(Event::Notification(notification)).ok()?;
+                events.send(Event::Notification(notification).into()).ok()?;
             }
             Ok(Received::Pong | Received::Nothing) => {}
             Err(error) => return Some(error),

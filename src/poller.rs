@@ -8,7 +8,7 @@ use std::{io, thread::JoinHandle, time::Instant};
 use crossbeam_channel::{Receiver, Sender, bounded};
 
 use crate::{
-    event::{Completed, Event},
+    event::{Completed, Delivery, Event},
     plex::{client::Client, request::PlexRequest},
     threads::{WORKER_STACK, spawn},
 };
@@ -34,7 +34,7 @@ impl Poller {
     /// When a thread cannot be started.
     pub fn start(
         client: &Client,
-        events: &Sender<Event>,
+        events: &Sender<Delivery>,
         title_workers: usize,
     ) -> io::Result<(Self, Vec<JoinHandle<()>>)> {
         let mut threads = Vec::new();
@@ -79,17 +79,21 @@ impl Poller {
     }
 }
 
-fn work(client: &Client, events: &Sender<Event>, lane: &Receiver<PlexRequest>) {
+fn work(client: &Client, events: &Sender<Delivery>, lane: &Receiver<PlexRequest>) {
     for request in lane {
         let started = Instant::now();
         let outcome = client.fetch(&request);
-        let fetched = Completed {
+        let completed = Completed {
             request,
             started,
             requests: outcome.requests,
             result: outcome.result,
         };
-        if events.send(Event::Completed(fetched)).is_err() {
+        let delivery = Delivery {
+            event: Event::Completed(completed),
+            permit: outcome.permit,
+        };
+        if events.send(delivery).is_err() {
             // The event loop has ended: shutdown.
             return;
         }

@@ -15,6 +15,7 @@ use ureq::{
 use super::{
     clean_json::CleanJson,
     error::PlexError,
+    large_body::{LargeBodies, Permit},
     request::{PlexRequest, PlexResponse},
     transport::{DialConnector, NoResolver},
     wire::Envelope,
@@ -51,6 +52,7 @@ pub struct Client {
     agent: Agent,
     server: ServerUrl,
     token: Token,
+    large_bodies: LargeBodies,
 }
 
 /// The result of a fetch.
@@ -61,6 +63,8 @@ pub struct Outcome {
     pub requests: u8,
     /// The response, or why there is none.
     pub result: Result<PlexResponse, PlexError>,
+    /// The permit for a large response, to be dropped once that is no longer needed.
+    pub permit: Option<Permit>,
 }
 
 impl Client {
@@ -91,6 +95,7 @@ impl Client {
             agent,
             server,
             token,
+            large_bodies: LargeBodies::new(),
         }
     }
 
@@ -105,13 +110,14 @@ impl Client {
             let again = self.fetch_with(fetch, &self.token.current());
             outcome = Outcome {
                 requests: outcome.requests + again.requests,
-                result: again.result,
+                ..again
             };
         }
         outcome
     }
 
     fn fetch_with(&self, fetch: &PlexRequest, token: &Secret) -> Outcome {
+        let deadline = Instant::now() + REQUEST_TIMEOUT;
         let (requests, sent) = match self.send(fetch, token) {
             // Plex closes idle connections whenever it likes, and the request may already be on
             // its way. All our requests are GETs, so one more try on a fresh connection is safe.
@@ -119,10 +125,18 @@ impl Client {
             Err(ureq::Error::Io(error)) if !is_timeout(&error) => (2, self.send(fetch, token)),
             first => (1, first),
         };
-        let result = sent
+        let read = sent
             .map_err(request_error)
-            .and_then(|response| read(fetch, response));
-        Outcome { requests, result }
+            .and_then(|response| self.read(fetch, response, deadline));
+        let (result, permit) = match read {
+            Ok((response, permit)) => (Ok(response), permit),
+            Err(error) => (Err(error), None),
+        };
+        Outcome {
+            requests,
+            result,
+            permit,
+        }
     }
 
     fn send(&self, fetch: &PlexRequest, token: &Secret) -> Result<Response<Body>, ureq::Error> {
@@ -135,23 +149,29 @@ impl Client {
         }
         request.call()
     }
-}
 
-/// Checks status and content type, and only then decodes.
-fn read(fetch: &PlexRequest, mut response: Response<Body>) -> Result<PlexResponse, PlexError> {
-    if let Some(error) = PlexError::from_status(response.status().as_u16()) {
-        return Err(error);
+    /// Checks status and content type, and only then decodes.
+    fn read(
+        &self,
+        fetch: &PlexRequest,
+        mut response: Response<Body>,
+        deadline: Instant,
+    ) -> Result<(PlexResponse, Option<Permit>), PlexError> {
+        if let Some(error) = PlexError::from_status(response.status().as_u16()) {
+            return Err(error);
+        }
+        refuse_markup(&response)?;
+        // Some servers send the size of a section only here.
+        let total = response.headers().get("X-Plex-Container-Total-Size");
+        let total = total.and_then(|total| Some(total.to_str().ok()?.to_owned()));
+        let body = response.body_mut().with_config().limit(MAX_BODY);
+        let mut body = self.large_bodies.reader(body.reader(), deadline);
+        let mut decoded = decode(fetch, &mut body)?;
+        if let (PlexResponse::Items(items), Some(total)) = (&mut decoded, total) {
+            items.total_size.or_set(&total);
+        }
+        Ok((decoded, body.into_permit()))
     }
-    refuse_markup(&response)?;
-    // Some servers send the size of a section only here.
-    let total = response.headers().get("X-Plex-Container-Total-Size");
-    let total = total.and_then(|total| Some(total.to_str().ok()?.to_owned()));
-    let body = response.body_mut().with_config().limit(MAX_BODY);
-    let mut decoded = decode(fetch, body.reader())?;
-    if let (PlexResponse::Items(items), Some(total)) = (&mut decoded, total) {
-        items.total_size.or_set(&total);
-    }
-    Ok(decoded)
 }
 
 /// Decodes the body of a response to `fetch`.

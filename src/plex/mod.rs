@@ -6,6 +6,7 @@ pub mod clean_json;
 pub mod client;
 pub mod error;
 pub mod id;
+pub mod large_body;
 pub mod lenient;
 pub mod notification;
 pub mod request;

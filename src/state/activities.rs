@@ -86,10 +86,10 @@ mod tests {
     use super::*;
 
     fn change(event: &str, uuid: &str, kind: &str) -> ActivityChange {
-        serde_json::from_value(serde_json::json!({
+        let text = serde_json::json!({
             "event": event, "uuid": uuid, "Activity": {"uuid": uuid, "type": kind, "progress": -1},
-        }))
-        .unwrap()
+        });
+        serde_json::from_str(&text.to_string()).unwrap()
     }
 
     #[test]

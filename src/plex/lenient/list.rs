@@ -1,12 +1,22 @@
 //! Lists and objects whose invalid elements are skipped.
+//!
+//! A list at the top of a response is read off the connection element by element ([`streamed`]), and
+//! what is within an element borrows from that element's text. So decoding a response takes the
+//! memory of its largest element once, however deep that one is, and what is kept of it.
 
-use std::{fmt, marker::PhantomData};
+use std::{
+    borrow::Borrow,
+    fmt::{self, Write as _},
+    marker::PhantomData,
+};
 
 use serde::{
     Deserialize, Deserializer,
     de::{DeserializeOwned, IgnoredAny, MapAccess, SeqAccess, Visitor},
 };
-use serde_json::value::RawValue;
+use serde_json::{Value, value::RawValue};
+
+use super::Text;
 
 /// The text of a JSON value, to be decoded later, if at all.
 #[derive(Debug, Default)]
@@ -16,7 +26,7 @@ impl Raw {
     /// Decodes the value as a list, as [`LenientVec`] does.
     #[must_use]
     pub fn list<T: DeserializeOwned, const MAX: usize>(&self) -> LenientVec<T, MAX> {
-        self.0.as_deref().and_then(list).unwrap_or_default()
+        self.0.as_deref().map(list).unwrap_or_default()
     }
 
     /// Decodes the value as an object, as [`MaybeObject`] does.
@@ -58,7 +68,7 @@ impl<T> Default for MaybeObject<T> {
 
 impl<'de, T: DeserializeOwned> Deserialize<'de> for MaybeObject<T> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        Raw::deserialize(deserializer).map(|raw| Self(raw.one()))
+        <&RawValue>::deserialize(deserializer).map(|raw| Self(one(raw)))
     }
 }
 
@@ -117,16 +127,21 @@ impl<T, const MAX: usize> Default for LenientVec<T, MAX> {
 }
 
 /// What is kept of a list.
-trait Elements<T>: Default {
+pub(in crate::plex) trait Elements: Default {
+    /// What it is a list of.
+    type Element: DeserializeOwned;
     /// Whether the rest need not be decoded.
     fn is_full(&self) -> bool;
     /// The next element.
-    fn push(&mut self, element: T);
+    fn push(&mut self, element: Self::Element);
     /// An element was not decoded.
     fn skip(&mut self);
+    /// There are no more elements.
+    fn end(&mut self) {}
 }
 
-impl<T, const MAX: usize> Elements<T> for LenientVec<T, MAX> {
+impl<T: DeserializeOwned, const MAX: usize> Elements for LenientVec<T, MAX> {
+    type Element = T;
     fn is_full(&self) -> bool {
         self.elements.len() >= MAX
     }
@@ -135,6 +150,10 @@ impl<T, const MAX: usize> Elements<T> for LenientVec<T, MAX> {
     }
     fn skip(&mut self) {
         self.dropped += 1;
+    }
+    /// Half of what a list that grew has reserved may be empty.
+    fn end(&mut self) {
+        self.elements.shrink_to_fit();
     }
 }
 
@@ -170,7 +189,8 @@ impl<T> Default for Selected<T> {
     }
 }
 
-impl<T: Selectable> Elements<T> for Selected<T> {
+impl<T: DeserializeOwned + Selectable> Elements for Selected<T> {
+    type Element = T;
     fn is_full(&self) -> bool {
         self.get().is_some_and(T::is_selected)
     }
@@ -185,29 +205,36 @@ impl<T: Selectable> Elements<T> for Selected<T> {
 
 impl<'de, T: DeserializeOwned, const MAX: usize> Deserialize<'de> for LenientVec<T, MAX> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let mut list: Self = deserializer.deserialize_any(AnyList::new())?;
-        // Half of what a list that grew has reserved may be empty.
-        list.elements.shrink_to_fit();
-        Ok(list)
+        <&RawValue>::deserialize(deserializer).map(list)
     }
 }
 
 impl<'de, T: DeserializeOwned + Selectable> Deserialize<'de> for Selected<T> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_any(AnyList::new())
+        <&RawValue>::deserialize(deserializer).map(list)
     }
 }
 
-/// Visits a list, a lone object, or anything else, which counts as an empty list.
-struct AnyList<T, C>(PhantomData<(T, C)>);
-
-impl<T, C> AnyList<T, C> {
-    fn new() -> Self {
-        Self(PhantomData)
-    }
+/// Decodes a list at the top of a response, which is not in memory as a whole: nothing can borrow
+/// from it.
+///
+/// # Errors
+/// When the response is not JSON, or the connection is lost.
+pub(in crate::plex) fn streamed<'de, D: Deserializer<'de>, C: Elements>(
+    deserializer: D,
+) -> Result<C, D::Error> {
+    deserializer.deserialize_any(AnyList::<C, Box<RawValue>>(PhantomData))
 }
 
-impl<'de, T: DeserializeOwned, C: Elements<T>> Visitor<'de> for AnyList<T, C> {
+/// A lone object in the place of a streamed list is put together in memory; what is beyond this is
+/// skipped.
+const MAX_LONE: usize = 1_000_000;
+
+/// Visits a list, a lone object, or anything else, which counts as an empty list. The text of an
+/// element comes as `R`.
+struct AnyList<C, R>(PhantomData<(C, R)>);
+
+impl<'de, C: Elements, R: Deserialize<'de> + Borrow<RawValue>> Visitor<'de> for AnyList<C, R> {
     type Value = C;
 
     fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -217,23 +244,33 @@ impl<'de, T: DeserializeOwned, C: Elements<T>> Visitor<'de> for AnyList<T, C> {
     fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Self::Value, A::Error> {
         let mut list = C::default();
         while !list.is_full() {
-            let Some(raw) = seq.next_element::<Box<RawValue>>()? else {
+            let Some(raw) = seq.next_element::<R>()? else {
+                list.end();
                 return Ok(list);
             };
-            if let Some(element) = object(&raw) {
+            if let Some(element) = object(raw.borrow()) {
                 list.push(element);
             }
         }
         while seq.next_element::<IgnoredAny>()?.is_some() {
             list.skip();
         }
+        list.end();
         Ok(list)
     }
-    fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Self::Value, A::Error> {
-        let map = serde::de::value::MapAccessDeserializer::new(map);
-        let object = serde_json::Map::deserialize(map)?;
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+        let mut text = String::new();
+        while let Some((key, value)) = map.next_entry::<Text, R>()? {
+            let (key, value) = (Value::from(key.or_empty()), value.borrow().get());
+            if text.len() + value.len() < MAX_LONE {
+                let separator = if text.is_empty() { '{' } else { ',' };
+                // Writing to a String cannot fail.
+                let _ = write!(text, "{separator}{key}:{value}");
+            }
+        }
+        text.push('}');
         let mut list = C::default();
-        if let Ok(element) = T::deserialize(serde_json::Value::Object(object)) {
+        if let Ok(element) = serde_json::from_str(&text) {
             list.push(element);
         }
         Ok(list)
@@ -268,22 +305,29 @@ fn object<T: DeserializeOwned>(raw: &RawValue) -> Option<T> {
 }
 
 fn one<T: DeserializeOwned>(raw: &RawValue) -> Option<T> {
-    if raw.get().starts_with('[') {
-        let list: LenientVec<T, 1> = list(raw)?;
-        list.into_inner().into_iter().next()
-    } else {
-        object(raw)
-    }
+    let list: LenientVec<T, 1> = list(raw);
+    list.into_inner().into_iter().next()
 }
 
-fn list<T: DeserializeOwned, const MAX: usize>(raw: &RawValue) -> Option<LenientVec<T, MAX>> {
-    serde_json::from_str(raw.get()).ok()
+/// Decodes a list, or a lone object as a list of one. Anything else counts as an empty list.
+fn list<C: Elements>(raw: &RawValue) -> C {
+    let text = raw.get();
+    if text.starts_with('[') {
+        let visitor = AnyList::<C, &RawValue>(PhantomData);
+        let mut deserializer = serde_json::Deserializer::from_str(text);
+        return deserializer.deserialize_seq(visitor).unwrap_or_default();
+    }
+    let mut list = C::default();
+    if let Some(element) = object(raw) {
+        list.push(element);
+    }
+    list
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::plex::lenient::{Flag, Text};
+    use crate::plex::lenient::Flag;
 
     #[derive(Debug, Default, Deserialize, PartialEq)]
     #[serde(default)]
@@ -325,6 +369,49 @@ mod tests {
                     .is_empty()
             );
         }
+    }
+
+    #[derive(Debug, Default, Deserialize)]
+    #[serde(default)]
+    struct Response {
+        #[serde(deserialize_with = "streamed")]
+        items: LenientVec<Item, 2>,
+        last: Text,
+    }
+
+    #[test]
+    fn a_list_that_cannot_be_borrowed_from_decodes_alike() {
+        for (json, ids, dropped) in [
+            (
+                r#"[{"id":1},"x",{"id":2,"id":3},{"id":"4"},{"id":5},6]"#,
+                &["1", "4"][..],
+                2,
+            ),
+            (r#"{"id":"a\"b","selected":1}"#, &["a\"b"], 0),
+            (r#"{"id":1,"id":2}"#, &[], 0),
+            ("null", &[], 0),
+            ("3", &[], 0),
+            ("\"x\"", &[], 0),
+        ] {
+            let json = format!(r#"{{"items":{json},"last":"read"}}"#);
+            let response: Response = serde_json::from_reader(json.as_bytes()).unwrap();
+            let items = response.items.as_slice().iter();
+            assert_eq!(
+                items.map(|item| item.id.or_empty()).collect::<Vec<_>>(),
+                ids
+            );
+            assert_eq!(response.items.dropped(), dropped, "{json}");
+            assert_eq!(response.last.get(), Some("read"));
+        }
+    }
+
+    #[test]
+    fn of_a_huge_lone_object_the_small_fields_are_decoded() {
+        let huge = "x".repeat(MAX_LONE);
+        let json = format!(r#"{{"items":{{"id":1,"huge":"{huge}","{huge}":2,"selected":true}}}}"#);
+        let response: Response = serde_json::from_reader(json.as_bytes()).unwrap();
+        let item = &response.items.as_slice()[0];
+        assert!(item.id.get() == Some("1") && item.selected.is_true());
     }
 
     impl Selectable for Item {

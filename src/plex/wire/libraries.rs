@@ -5,7 +5,7 @@ use serde::Deserialize;
 use super::media::Media;
 use crate::plex::{
     id::Id,
-    lenient::{Flag, LenientVec, Number, Selectable, Selected, Text},
+    lenient::{Flag, LenientVec, Number, Selectable, Selected, Text, streamed},
 };
 
 /// `/media/providers?includeStorage=1`.
@@ -13,7 +13,7 @@ use crate::plex::{
 #[serde(default)]
 pub struct Providers {
     /// Of the local library, live TV and online services: the local library.
-    #[serde(rename = "MediaProvider")]
+    #[serde(rename = "MediaProvider", deserialize_with = "streamed")]
     pub own: Selected<Provider>,
     /// Present only while the server starts.
     #[serde(rename = "startState")]
@@ -110,7 +110,7 @@ pub struct Items {
     /// Elements in the section; only when paging was understood.
     pub total_size: Number,
     /// The newest item.
-    #[serde(rename = "Metadata")]
+    #[serde(rename = "Metadata", deserialize_with = "streamed")]
     pub newest: LenientVec<NewestItem, 1>,
 }
 
@@ -130,7 +130,7 @@ pub struct Metadata {
     #[serde(rename = "librarySectionID")]
     pub library_section_id: Text,
     /// One item for one id.
-    #[serde(rename = "Metadata")]
+    #[serde(rename = "Metadata", deserialize_with = "streamed")]
     pub items: LenientVec<Item, 1>,
 }
 

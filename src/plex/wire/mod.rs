@@ -13,7 +13,7 @@ mod transcode;
 
 use serde::Deserialize;
 
-use super::lenient::{Flag, LenientVec, MaybeObject, Number, Text};
+use super::lenient::{Flag, LenientVec, MaybeObject, Number, Text, streamed};
 
 pub use libraries::{Items, Metadata, Providers};
 pub use media::{AUDIO, Media, Part, SUBTITLE, Stream, VIDEO};
@@ -60,7 +60,7 @@ pub struct Server {
 #[serde(default)]
 pub struct Activities {
     /// Absent when idle.
-    #[serde(rename = "Activity")]
+    #[serde(rename = "Activity", deserialize_with = "streamed")]
     pub activities: LenientVec<Activity, 1_000>,
 }
 
@@ -92,7 +92,7 @@ pub struct ActivityContext {
 #[serde(default)]
 pub struct Accounts {
     /// The owner, and whoever the server is shared with.
-    #[serde(rename = "Account")]
+    #[serde(rename = "Account", deserialize_with = "streamed")]
     pub accounts: LenientVec<Account, 4_000>,
 }
 
@@ -111,7 +111,7 @@ pub struct Account {
 #[serde(default)]
 pub struct Updater {
     /// Releases newer than the one that runs; absent without.
-    #[serde(rename = "Release")]
+    #[serde(rename = "Release", deserialize_with = "streamed")]
     pub releases: LenientVec<Release>,
 }
 

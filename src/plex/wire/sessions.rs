@@ -3,14 +3,14 @@
 use serde::Deserialize;
 
 use super::{media::Media, transcode::TranscodeSession};
-use crate::plex::lenient::{Flag, LenientVec, MaybeObject, Number, Selected, Text};
+use crate::plex::lenient::{Flag, LenientVec, MaybeObject, Number, Selected, Text, streamed};
 
 /// `/status/sessions`.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
 pub struct Sessions {
     /// Absent when nobody plays. Boxed: a vector of them would be one block of megabytes.
-    #[serde(rename = "Metadata")]
+    #[serde(rename = "Metadata", deserialize_with = "streamed")]
     pub sessions: LenientVec<Box<Session>, 10_000>,
 }
 

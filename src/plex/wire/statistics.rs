@@ -2,14 +2,14 @@
 
 use serde::Deserialize;
 
-use crate::plex::lenient::{Flag, LenientVec, Number};
+use crate::plex::lenient::{Flag, LenientVec, Number, streamed};
 
 /// `/statistics/resources?timespan=6`.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
 pub struct Resources {
     /// Some two minutes of samples.
-    #[serde(rename = "StatisticsResources")]
+    #[serde(rename = "StatisticsResources", deserialize_with = "streamed")]
     pub samples: LenientVec<ResourceSample, 4_000>,
 }
 
@@ -34,7 +34,7 @@ pub struct ResourceSample {
 #[serde(default)]
 pub struct Bandwidth {
     /// Absent when nothing was sent.
-    #[serde(rename = "StatisticsBandwidth")]
+    #[serde(rename = "StatisticsBandwidth", deserialize_with = "streamed")]
     pub rows: LenientVec<BandwidthRow, 50_000>,
 }
 
