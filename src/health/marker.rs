@@ -53,7 +53,7 @@ impl Marker {
     /// Removes the marker of a killed process, which is not to be mistaken for that of this one.
     /// Call it only once the listen port is ours.
     pub fn remove_stale(&self) {
-        if matches!(inspect(&self.path), Found::Stale | Found::Empty)
+        if matches!(inspect(&self.path), Found::Stale(_) | Found::Empty)
             && let Err(error) = fs::remove_file(&self.path)
         {
             warn!(
@@ -131,8 +131,8 @@ impl Marker {
 pub(super) enum Found {
     /// The marker of a process that runs and holds it.
     Held,
-    /// The marker of a process that has ended.
-    Stale,
+    /// A marker that the process it names does not hold: it has ended, or this is a copy.
+    Stale(u32),
     /// An empty file of this user: a marker that is being created, or whose process was killed then.
     Empty,
     /// Nothing, or something other than a marker of this user: a link, a directory, another file.
@@ -171,7 +171,7 @@ pub(super) fn inspect(path: &Path) -> Found {
         return Found::NoMarker;
     };
     match file.try_lock_shared() {
-        Ok(()) => Found::Stale,
+        Ok(()) => Found::Stale(pid),
         Err(TryLockError::WouldBlock) if is_locked_by(pid, found.ino()) => Found::Held,
         // Somebody else locked it.
         Err(_) => Found::NoMarker,
@@ -240,7 +240,7 @@ mod tests {
     fn a_stale_marker_is_removed_at_the_next_start_and_a_foreign_file_is_not() {
         let path = path("stale");
         for (text, found) in [
-            ("plex-exporter 1\n", Found::Stale),
+            ("plex-exporter 1\n", Found::Stale(1)),
             ("", Found::Empty),
             ("something else", Found::NoMarker),
         ] {

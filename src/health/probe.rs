@@ -6,7 +6,7 @@ use std::{
     fmt,
     io::{self, Read, Write},
     net::{SocketAddr, TcpStream},
-    path::PathBuf,
+    path::{Path, PathBuf},
     time::{Duration, Instant},
 };
 
@@ -48,7 +48,7 @@ impl fmt::Display for Unhealthy {
             Self::Resolve(listen, error) => write!(formatter, "{listen}: {error}"),
             Self::NoResponse(address, error) => write!(
                 formatter,
-                "the exporter is not running: no marker, and GET /health on {address}: {error}"
+                "the exporter is not running: it holds no marker, and GET /health on {address}: {error}"
             ),
             Self::Status(address, status) => {
                 write!(formatter, "GET /health on {address} responded {status}")
@@ -73,9 +73,14 @@ impl std::error::Error for Unhealthy {
 pub fn probe(config: &ProbeConfig) -> Result<(), Unhealthy> {
     match inspect(&config.health_file) {
         Found::Held => Ok(()),
-        Found::Stale => Err(Unhealthy::Killed(config.health_file.clone())),
-        Found::Empty | Found::NoMarker => probe_http(&config.listen),
+        Found::Stale(pid) if !is_running(pid) => Err(Unhealthy::Killed(config.health_file.clone())),
+        Found::Stale(_) | Found::Empty | Found::NoMarker => probe_http(&config.listen),
     }
+}
+
+/// Whether there is a process with this id, be it another program that got the id since.
+fn is_running(pid: u32) -> bool {
+    Path::new("/proc").join(pid.to_string()).exists()
 }
 
 /// Requests `GET /health` from each address of the server until one responds.

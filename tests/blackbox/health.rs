@@ -81,6 +81,26 @@ fn a_deleted_marker_is_rewritten_without_a_failed_probe() {
 }
 
 #[test]
+fn a_copy_in_the_markers_place_makes_a_healthy_exporter_no_less_healthy() {
+    let plex = FakePlex::default();
+    let mut exporter = Setup::new(&plex.url()).start();
+    let marker = exporter.health_file.clone();
+    wait(
+        Duration::from_secs(5),
+        || marker.exists().then_some(()),
+        || exporter.log().join("\n"),
+    );
+    let text = fs::read(&marker).unwrap();
+    fs::remove_file(&marker).unwrap();
+    fs::write(&marker, text).unwrap();
+    assert_eq!(exporter.health(), (Some(0), String::new()));
+    exporter.child.kill().unwrap();
+    exporter.child.wait().unwrap();
+    let (status, why) = exporter.health();
+    assert_eq!((status, why.lines().count()), (Some(1), 1), "{why}");
+}
+
+#[test]
 fn probes_while_it_starts_never_disturb_it() {
     let plex = FakePlex::default();
     for _ in 0..5 {
