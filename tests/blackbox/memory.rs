@@ -35,6 +35,7 @@ fn filled(container: &str, name: &str, size: usize, element: impl Fn(usize) -> S
         }
         text.push_str(&element);
     }
+    assert!(!text.ends_with('['), "the first element is too large");
     text.push_str("]}}");
     text
 }
@@ -75,15 +76,18 @@ fn scraped_until(exporter: &Exporter, what: &str, mut condition: impl FnMut(&Sam
     );
 }
 
+/// The key of a session that no hostile listing has held.
+const NEW_KEY: u64 = 99_999_999;
+
 /// A new film shows, and memory has stayed within the limit.
 fn recovered(plex: &FakePlex, exporter: &Exporter, what: &str) {
     let begun = Instant::now();
     {
         let mut world = plex.world();
         world.faults.clear();
-        world.play(movie(2, 101, "Aliens"));
+        world.play(movie(NEW_KEY, 101, "Aliens"));
     }
-    plex.push(&playing(2, 101, "playing", 0));
+    plex.push(&playing(NEW_KEY, 101, "playing", 0));
     scraped_until(exporter, what, |samples| {
         samples.value("plex_plays_total", &[("title", "Aliens")]) == Some(1.0)
             && samples.value("plex_up", &[]) == Some(1.0)
@@ -283,7 +287,7 @@ fn memory_stays_bounded_for_any_frame() {
 /// `count` sessions that begin with these fields and are filled up to a body of the largest size with
 /// what `nested` gives for a number of bytes.
 fn sessions_with(count: usize, nested: impl Fn(usize) -> String) -> String {
-    let room = BODY / count - 100;
+    let room = BODY / count - 200;
     body("Metadata", |index| {
         let key = format!(r#""sessionKey":"{index}","Player":{{"state":"playing"}}"#);
         format!("{{{key},{}}}", nested(room))
@@ -337,6 +341,16 @@ fn memory_stays_bounded_for_any_list_in_a_session_or_an_item() {
             sessions_with(100, all),
         ),
         ("a session of empty streams", sessions_with(1, streams)),
+        ("a lone session of empty versions", {
+            let media = media(BODY - 200);
+            format!(r#"{{"MediaContainer":{{"Metadata":{{"sessionKey":"1",{media}}}}}}}"#)
+        }),
+        ("a session of a lone version of empty files", {
+            let parts = list_of("{}", BODY - 200);
+            format!(
+                r#"{{"MediaContainer":{{"Metadata":[{{"sessionKey":"1","Media":{{"Part":[{parts}]}}}}]}}}}"#
+            )
+        }),
         ("a session of files of 250 streams", sessions_with(1, all)),
     ] {
         response("/status/sessions", what, &text);
@@ -349,6 +363,88 @@ fn memory_stays_bounded_for_any_list_in_a_session_or_an_item() {
         let text = format!(r#"{{"MediaContainer":{{"Metadata":[{{{text}}}]}}}}"#);
         item(what, &text);
     }
+}
+
+#[test]
+#[ignore = "needs an optimized binary: make test-static"]
+fn memory_stays_bounded_when_every_response_is_large_at_once() {
+    let what = "10,000 sessions, and then everything large at once";
+    let plex = FakePlex::default();
+    let crowd = (0..10_000).map(|key| {
+        let item = key % 8;
+        format!(r#"{{"sessionKey":"{key}","ratingKey":"{item}","Player":{{"state":"playing"}}}}"#)
+    });
+    let crowd = crowd.collect::<Vec<_>>().join(",");
+    let crowd = format!(r#"{{"MediaContainer":{{"Metadata":[{crowd}]}}}}"#);
+    let streams = format!(
+        r#""Media":[{{"Part":[{{"Stream":[{}]}}]}}]"#,
+        list_of("{}", BODY - 300)
+    );
+    let text = "x".repeat(BODY - 300);
+    let json = |body| Fault::Response(200, "application/json", body);
+    {
+        let mut world = plex.world();
+        world.fault("/status/sessions", json(crowd));
+        let item = format!(r#"{{"MediaContainer":{{"Metadata":[{{{streams}}}]}}}}"#);
+        world.fault("/library/metadata", json(item));
+        for (path, list, field) in [
+            ("/accounts", "Account", "name"),
+            ("/statistics/bandwidth", "StatisticsBandwidth", "at"),
+            ("/statistics/resources", "StatisticsResources", "at"),
+            ("/activities", "Activity", "type"),
+        ] {
+            let body = format!(r#"{{"MediaContainer":{{"{list}":[{{"{field}":"{text}"}}]}}}}"#);
+            world.fault(path, json(body));
+        }
+    }
+    let exporter = Setup::new(&plex.url()).env("LOG_LEVEL", "info").start();
+    for path in ["/library/metadata/{id}", "/statistics/bandwidth"] {
+        scraped_until(&exporter, what, |samples| {
+            let labels = [("endpoint", path)];
+            samples.value("plex_exporter_plex_requests_total", &labels) >= Some(2.0)
+        });
+    }
+    let session =
+        format!(r#"{{"MediaContainer":{{"Metadata":[{{"sessionKey":"1",{streams}}}]}}}}"#);
+    plex.world().fault("/status/sessions", json(session));
+    plex.push(&playing(1_000_000, 101, "playing", 0));
+    scraped_until(&exporter, what, |samples| {
+        samples.value("plex_active_sessions", &[]) == Some(1.0)
+    });
+    recovered(&plex, &exporter, what);
+}
+
+#[test]
+#[ignore = "needs an optimized binary: make test-static"]
+fn memory_stays_bounded_however_long_the_names_in_every_sample_are() {
+    let what = "10,000 sessions, and names of 256 quotation marks";
+    let name = "\"".repeat(300);
+    let plex = FakePlex::default();
+    {
+        let mut world = plex.world();
+        world.server["friendlyName"] = name.clone().into();
+        world.libraries = vec![library(1, "movie", &name, 1_000, 1_000)];
+        world.fault(
+            "/status/sessions",
+            Fault::Response(
+                200,
+                "application/json",
+                body("Metadata", |index| {
+                    format!(
+                        r#"{{"sessionKey":"{index}","librarySectionID":"1","Player":{{"state":"playing"}}}}"#
+                    )
+                }),
+            ),
+        );
+    }
+    let exporter = Setup::new(&plex.url()).env("LOG_LEVEL", "info").start();
+    for _ in 0..3 {
+        scraped_until(&exporter, what, |samples| {
+            samples.value("plex_active_sessions", &[]) > Some(2_000.0)
+                && samples.of("plex_library_items", &[]).len() == 1
+        });
+    }
+    recovered(&plex, &exporter, what);
 }
 
 fn item(what: &str, body: &str) {

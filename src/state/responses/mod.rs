@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use super::{
     State, actions::Effects, duration_table::MAX_LABEL_SETS, error_log::Subject, lasting::HIDDEN,
-    libraries::MAX_LIBRARIES, schedule, statistics::Load,
+    libraries::MAX_LIBRARIES, schedule, sessions::RepeatedText, statistics::Load,
 };
 use crate::{
     clock::Timestamp,
@@ -207,8 +207,10 @@ impl State {
         if let Ok(PlexResponse::Sessions(list)) = result {
             self.sessions.dropped_sessions += list.sessions.dropped();
             let before = self.sessions.video_transcodes();
+            let repeated = RepeatedText::of(self.server.as_ref(), &self.libraries);
+            let listed = list.sessions.as_slice();
             self.sessions
-                .apply_listing(list.sessions.as_slice(), started, now, effects);
+                .apply_listing(listed, repeated, started, now, effects);
             if self.sessions.video_transcodes() != before {
                 self.transcodes_changed(now);
             }
@@ -231,12 +233,21 @@ impl State {
         self.schedule.sessions.completed(result, now, interval);
     }
 
+    /// Longer names than at the last listing are a reason for another one: fewer sessions fit.
+    fn names_changed(&self, now: Instant, effects: &mut Effects) {
+        let repeated = RepeatedText::of(self.server.as_ref(), &self.libraries);
+        if self.sessions.outgrown_by(repeated) {
+            effects.request_sessions(now);
+        }
+    }
+
     fn providers_completed(&mut self, result: &Response, now: Instant, effects: &mut Effects) {
         self.record(Endpoint::Providers, result.as_ref().err(), effects);
         if let Ok(PlexResponse::Providers(providers)) = result
             && self.libraries.apply_listing(providers, now)
         {
             self.sessions.libraries_changed();
+            self.names_changed(now, effects);
             let libraries = &self.libraries;
             self.error_log
                 .forget_libraries(|id| libraries.get(id).is_none());

@@ -101,5 +101,6 @@ impl State {
             self.sent = Expiring::default();
         }
         self.server = Some(newer);
+        self.names_changed(now.monotonic, effects);
     }
 }

@@ -14,12 +14,16 @@ use crate::{
     state::{
         actions::Effects,
         identity::Identity,
+        libraries::Libraries,
         phase::Phase,
         play::{EndReason, Play, Title},
+        server::Server,
     },
 };
 
-/// The [`weight`] of all live sessions is at most this: 5,000 sessions with 200 bytes of label text each. A text is in memory about seven times, as value, as cached label set and in the page.
+/// The [`weight`] of all live sessions is at most this: 5,000 sessions with 200 bytes of label text each.
+/// One unit takes up to 25 bytes: a text is in memory about seven times, as value, as cached label set
+/// and in the page, and that several times over while a listing is applied.
 const MAX_TEXT: usize = 2_000_000;
 /// What a session counts beside its text.
 const TEXT_OVERHEAD: usize = 175;
@@ -88,8 +92,41 @@ fn label_text(session: &Session) -> usize {
         player.map_or("", |player| player.product.or_empty()),
     ]
     .into_iter()
-    .map(|text| lenient::truncate(text).len())
+    .map(|text| escaped(lenient::truncate(text)))
     .sum()
+}
+
+/// The names of the server and of libraries, which are repeated for every session and every library: what
+/// of [`MAX_TEXT`] they take.
+#[derive(Debug, Clone, Copy)]
+pub struct RepeatedText {
+    per_session: usize,
+    libraries: usize,
+}
+
+impl RepeatedText {
+    /// Names of this length have no weight.
+    const USUAL: usize = 100;
+
+    /// `server` is in every sample, and the longest of `libraries` may be that of every session.
+    #[must_use]
+    pub fn of(server: Option<&Server>, libraries: &Libraries) -> Self {
+        let server = server.map_or(0, |server| escaped(&server.name) + escaped(&server.id));
+        let titles = libraries.iter().map(|(_, library)| escaped(&library.title));
+        let names = server + titles.max().unwrap_or(0);
+        Self {
+            // Seven to twelve samples of a session.
+            per_session: names.saturating_sub(Self::USUAL) / 2,
+            // Eight samples of a library.
+            libraries: libraries.iter().len() * names / 3,
+        }
+    }
+}
+
+/// The length of `text` as a label value.
+fn escaped(text: &str) -> usize {
+    let escapes = |byte: &u8| matches!(byte, b'\\' | b'"' | b'\n');
+    text.len() + text.as_bytes().iter().filter(|byte| escapes(byte)).count()
 }
 
 /// What a listed session goes on with.
@@ -106,18 +143,27 @@ enum Origin {
 }
 
 impl Sessions {
+    /// Whether, with `repeated`, there may be more live sessions than fit.
+    #[must_use]
+    pub fn outgrown_by(&self, repeated: RepeatedText) -> bool {
+        let least = TEXT_OVERHEAD + repeated.per_session;
+        // As much again for their own text.
+        2 * self.live.len() * least + repeated.libraries > MAX_TEXT && repeated.per_session > 0
+    }
+
     /// Applies what `/status/sessions`, requested at `started`, lists.
     pub fn apply_listing(
         &mut self,
         listed: &[Box<Session>],
+        repeated: RepeatedText,
         started: Instant,
         now: Instant,
         effects: &mut Effects,
     ) {
         let mut keys = BTreeMap::<&str, &Session>::new();
-        let mut text = 0;
+        let mut text = repeated.libraries;
         for session in listed.iter().filter(|session| is_live(session)) {
-            text += weight(session);
+            text += weight(session) + repeated.per_session;
             if keys.len() >= MAX_SESSIONS || text > MAX_TEXT {
                 self.dropped_sessions += 1;
             } else if let Some(key) = key_of(session, &keys) {

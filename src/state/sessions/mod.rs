@@ -10,6 +10,8 @@ mod notifications;
 mod tests;
 mod watch;
 
+pub use listing::RepeatedText;
+
 use std::{
     collections::{BTreeMap, HashMap},
     time::{Duration, Instant},
