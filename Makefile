@@ -63,7 +63,7 @@ bench: ## Print what the static binary costs; PLEX_EXPORTER_BASE=<binary> compar
 SOAK_DAYS ?= 4
 
 soak: ## Live through SOAK_DAYS of simulated use
-	SOAK_DAYS=$(SOAK_DAYS) $(CARGO) test --quiet --profile soak --test soak -- --nocapture
+	SOAK_DAYS=$(SOAK_DAYS) $(CARGO) test --quiet --test soak -- --nocapture
 
 FUZZ_TARGETS ?= state sessions notification clean_json head
 # How long each target is fuzzed, in seconds.
