@@ -127,7 +127,8 @@ fn a_token_file_that_is_none_is_rejected_at_once_and_an_open_one_is_warned_of() 
         let exporter = Setup::new(&plex.url())
             .env("PLEX_TOKEN_FILE", &open)
             .start();
-        exporter.until_value("plex_up", &[], 1.0);
+        // A later line.
+        exporter.wait_for_log("notifications: connected");
         let warned = |line: &&String| line.contains("[WARN]") && line.contains("may read");
         assert_eq!(exporter.log().iter().filter(warned).count(), warnings);
     }
