@@ -8,7 +8,7 @@ DESTDIR ?=
 TOOLS = PATH="$(CURDIR)/target/tools/bin:$$PATH"
 
 .PHONY: run demo test test-static dashboard lint deny lint-files tools fmt bench fuzz fuzz-build soak static dist deb \
-	test-deb package image install uninstall
+	test-deb test-arm package image install uninstall
 
 run: ## Export the metrics of the Plex in PLEX_SERVER, with the token in PLEX_TOKEN
 	$(CARGO) run --release --quiet
@@ -98,6 +98,11 @@ deb: ## Debian packages of the static binaries, in dist/ (needs cargo-deb: `make
 
 test-deb: deb ## As root: install, use and purge the package in a fresh Debian root
 	@.ci/test-deb "$$(ls dist/*_amd64.deb)"
+
+ARM_TARGETS ?= aarch64-unknown-linux-musl armv7-unknown-linux-musleabihf
+
+test-arm: ## ARM_TARGETS under QEMU's emulation, and their packages (needs qemu-user-static and cross compilers)
+	@for target in $(ARM_TARGETS); do $(TOOLS) .ci/test-arm $$target || exit 1; done
 
 package: ## What crates.io would get, and an installation out of it
 	@.ci/package
