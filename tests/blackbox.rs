@@ -57,6 +57,8 @@ mod outages;
 mod recorded;
 #[path = "blackbox/server_metrics.rs"]
 mod server_metrics;
+#[path = "blackbox/session_labels.rs"]
+mod session_labels;
 #[path = "blackbox/session_metrics.rs"]
 mod session_metrics;
 #[path = "blackbox/sessions.rs"]
