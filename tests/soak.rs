@@ -61,10 +61,11 @@ fn live(seed: u64, viewers: usize, duration: Millis, scrapes: Millis) -> (String
 #[test]
 fn days_of_use_are_shown_as_they_were_and_twice_alike() {
     let days = std::env::var("SOAK_DAYS").map_or(1, |days| days.parse().unwrap());
+    let seed = std::env::var("SEED").map_or(1, |seed| seed.parse().unwrap());
     let (one, two) = std::thread::scope(|scope| {
-        let other = scope.spawn(|| live(1, 50, days * DAY, MINUTE));
+        let other = scope.spawn(|| live(seed, 50, days * DAY, MINUTE));
         (
-            live(1, 50, days * DAY, MINUTE),
+            live(seed, 50, days * DAY, MINUTE),
             other.join().expect("the second run"),
         )
     });

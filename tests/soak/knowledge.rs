@@ -15,14 +15,20 @@ pub const REPORT_GAP: Millis = 13_000;
 /// For every change: truncation to milliseconds.
 pub const ROUNDING: Millis = 2;
 
+/// A change that was not notified.
+#[derive(Debug, Clone, Copy)]
+struct Lost {
+    at: Millis,
+    /// It was a jump, so that the position tells nothing.
+    jump: bool,
+}
+
 #[derive(Debug, Default)]
 pub struct Knowledge {
     /// When something last told that it is live, and in which phase.
     pub confirmed: Option<Millis>,
-    /// A change since then was not notified, at this moment.
-    pub lost: Option<Millis>,
-    /// One of them was a jump, so that the position tells nothing.
-    lost_jump: bool,
+    /// Changes since then that were not notified.
+    lost: Vec<Lost>,
     /// A notification of a change is on its way since then.
     pub on_its_way: Option<Millis>,
     /// By how much the seconds may be wrong.
@@ -41,25 +47,35 @@ pub struct Knowledge {
 impl Knowledge {
     /// A change at `now` is not notified.
     pub fn lose(&mut self, now: Millis, jump: bool) {
-        self.lost = Some(now);
-        self.lost_jump |= jump;
+        self.lost.push(Lost { at: now, jump });
     }
 
-    /// What is known again at `now`; the play exists since `began`.
-    fn confirm(&mut self, now: Millis, began: Millis) {
-        if self.lost.is_some() || self.confirmed.is_none() {
+    /// Whether changes were lost of which nothing told since.
+    pub fn has_lost(&self) -> bool {
+        !self.lost.is_empty()
+    }
+
+    /// Whether nothing tells yet what it does now.
+    pub fn is_unknown(&self) -> bool {
+        self.has_lost() || self.on_its_way.is_some()
+    }
+
+    /// What it did until `until` is known again at `now`; the play exists since `began`.
+    fn confirm(&mut self, until: Millis, now: Millis, began: Millis) {
+        let (settled, later) = self.lost.drain(..).partition(|lost| lost.at <= until);
+        self.lost = later;
+        let settled: Vec<Lost> = settled;
+        if !settled.is_empty() || self.confirmed.is_none() {
             let gap = now.saturating_sub(self.confirmed.unwrap_or(began));
             // What began while nothing could be heard began at an unknown time.
-            let unknown = self.lost_jump || self.confirmed.is_none();
+            let unknown = self.confirmed.is_none() || settled.iter().any(|lost| lost.jump);
             self.allowance += if unknown { gap } else { gap.min(LONGEST_GAP) };
-            self.lost = None;
-            self.lost_jump = false;
         }
     }
 
     /// A notification of this play arrives.
     pub fn notified(&mut self, now: Millis, began: Millis, playing: bool) {
-        self.confirm(now, began);
+        self.confirm(now, now, began);
         self.confirmed = Some(now);
         self.on_its_way = None;
         self.seen_playing |= playing;
@@ -75,9 +91,7 @@ impl Knowledge {
         began: Millis,
         playing: bool,
     ) {
-        if self.lost.is_none_or(|lost| lost <= written) {
-            self.confirm(now, began);
-        }
+        self.confirm(written, now, began);
         if let Some(sent) = self.on_its_way
             && started < sent
             && sent <= written
@@ -86,6 +100,11 @@ impl Knowledge {
             self.allowance += sent - started;
         }
         self.confirmed = Some(self.confirmed.unwrap_or(0).max(started));
+        self.named(now, playing);
+    }
+
+    /// A listing that arrives at `now` shows it.
+    pub fn named(&mut self, now: Millis, playing: bool) {
         self.seen_playing |= playing;
         self.listed.get_or_insert(now);
         self.count(now);
@@ -103,13 +122,13 @@ impl Knowledge {
         self.allowance += (end.saturating_sub(since))
             .max(REPORT_GAP)
             .max(heard.saturating_sub(since));
-        self.lost = None;
+        self.lost.clear();
     }
 
     /// By how much the seconds of a live play may be wrong at `now`.
     pub fn tolerance(&self, now: Millis) -> Millis {
         let silent = now.saturating_sub(self.confirmed.unwrap_or(0));
-        let unheard = self.lost.is_some() || silent > REPORT_GAP;
+        let unheard = self.has_lost() || silent > REPORT_GAP;
         self.allowance + if unheard { silent } else { 0 }
     }
 }

@@ -131,7 +131,7 @@ impl World {
             let known = &mut self.plays[id].known;
             // A change of items is told by the first notification of the next; a listing tells only
             // that it is over.
-            if listing || heard > end + SHOWN_AFTER || known.lost.is_some() {
+            if listing || heard > end + SHOWN_AFTER || known.has_lost() {
                 known.ended_unheard(end, heard);
             }
         }
@@ -146,7 +146,8 @@ impl World {
                 play.known.versions.push(version);
             }
             if play.ended.is_some_and(|ended| ended <= written) {
-                // It lingers.
+                // It lingers: that tells of it, and nothing of when it did what.
+                play.known.named(now, listed.phase == Phase::Playing);
                 continue;
             }
             let began = play.began.unwrap_or(now);
@@ -341,7 +342,7 @@ impl World {
                 .saturating_sub(play.left.unwrap_or(ended) + limit + SHOWN_AFTER);
             assert!(late <= PERMIT_AFTER, "at {} a ghost: {play:?}", self.now);
             self.figures.late_pages += u64::from(late > 0);
-        } else if play.known.lost.is_none() && play.known.on_its_way.is_none() {
+        } else if !play.known.is_unknown() {
             let state = series.label("state");
             assert_eq!(state, play.phase.word(), "at {}: {play:?}", self.now);
         }

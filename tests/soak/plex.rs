@@ -1,6 +1,6 @@
 //! The simulated Plex: what it lists, and how it answers.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 
 use plex_exporter::internals::{PlexError, PlexRequest};
 
@@ -12,6 +12,8 @@ use crate::{
 
 /// Plex's window of bytes sent.
 const WINDOW: Millis = 120_000;
+/// A row is kept this much longer, for a response that is on its way.
+const IN_FLIGHT: Millis = 20_000;
 
 /// What every request meets.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -25,15 +27,15 @@ pub enum Health {
 
 /// A row of `/statistics/bandwidth`.
 #[derive(Debug)]
-pub struct Row {
-    pub written: Millis,
-    pub at: i64,
-    pub account: u64,
-    pub device: usize,
-    pub lan: bool,
-    pub bytes: u64,
+struct Row {
+    written: Millis,
+    at: i64,
+    account: u64,
+    device: usize,
+    lan: bool,
+    bytes: u64,
     /// How much of it the exporter was told.
-    pub told: u64,
+    told: u64,
 }
 
 pub struct Plex {
@@ -47,7 +49,9 @@ pub struct Plex {
     pub libraries: BTreeMap<u64, (&'static str, String, bool)>,
     /// Seconds by which its clock is wrong.
     pub clock_error: i64,
-    pub rows: Vec<Row>,
+    rows: VecDeque<Row>,
+    /// The number of the oldest of them.
+    oldest_row: usize,
     /// Whether any window has been sent: what it held was sent before.
     pub window_sent: bool,
     /// Bytes sent since the first window, as far as the exporter was told.
@@ -68,8 +72,8 @@ pub struct ListedPlay {
 #[derive(Debug, Default)]
 pub struct Told {
     pub sessions: Vec<ListedPlay>,
-    /// Bytes of rows that were not told before, by index.
-    pub rows: Vec<(Millis, i64, usize, u64)>,
+    /// Numbers of rows, and their bytes.
+    rows: Vec<(usize, u64)>,
 }
 
 impl Plex {
@@ -89,7 +93,8 @@ impl Plex {
                 library(6, "homevideo", "Home"),
             ]),
             clock_error: 0,
-            rows: Vec::new(),
+            rows: VecDeque::new(),
+            oldest_row: 0,
             window_sent: false,
             bytes_told: 0,
             accounts,
@@ -103,8 +108,15 @@ impl Plex {
 
     /// A client was sent something.
     pub fn send(&mut self, client: &Client, bytes: u64, now: Millis) {
-        self.rows.retain(|row| now < row.written + WINDOW);
-        self.rows.push(Row {
+        while self
+            .rows
+            .front()
+            .is_some_and(|row| row.written + WINDOW + IN_FLIGHT < now)
+        {
+            self.rows.pop_front();
+            self.oldest_row += 1;
+        }
+        self.rows.push_back(Row {
             written: now,
             at: 1_800_000_000 + (now / 1_000) as i64 + self.clock_error,
             account: client.user,
@@ -178,8 +190,9 @@ impl Plex {
             )),
             PlexRequest::Bandwidth => {
                 let mut rows = Vec::new();
-                for row in self.rows.iter().filter(|row| now < row.written + WINDOW) {
-                    told.rows.push((row.written, row.at, row.device, row.bytes));
+                let numbered = (self.oldest_row..).zip(&self.rows);
+                for (number, row) in numbered.filter(|(_, row)| now < row.written + WINDOW) {
+                    told.rows.push((number, row.bytes));
                     rows.push(format!(
                         r#"{{"accountID":{},"deviceID":{},"timespan":6,"at":{},"lan":{},"bytes":{}}}"#,
                         row.account, row.device, row.at, row.lan, row.bytes
@@ -226,17 +239,14 @@ impl Plex {
 
     /// The exporter received what `told` says of rows.
     pub fn rows_arrived(&mut self, told: &Told) {
-        for (written, at, device, bytes) in &told.rows {
-            let row = self
-                .rows
-                .iter_mut()
-                .find(|row| row.written == *written && row.at == *at && row.device == *device);
-            if let Some(row) = row {
-                let more = bytes.saturating_sub(row.told);
-                row.told += more;
-                if self.window_sent {
-                    self.bytes_told += more;
-                }
+        for (number, bytes) in &told.rows {
+            let index = number.checked_sub(self.oldest_row);
+            let row = index.and_then(|index| self.rows.get_mut(index));
+            let row = row.expect("a row that a response can still hold");
+            let more = bytes.saturating_sub(row.told);
+            row.told += more;
+            if self.window_sent {
+                self.bytes_told += more;
             }
         }
         self.window_sent = true;
