@@ -36,7 +36,7 @@ pub fn render(state: &State, process: &Process, now: Timestamp, buffer: String) 
 
 fn server(out: &mut TextWriter, state: &State, now: Timestamp) {
     let now = now.monotonic;
-    out.sample(&c::UP, Some(flag(state.up)));
+    out.sample(&c::UP, Some(flag(state.is_up())));
     out.samples(
         &c::SERVER_INFO,
         state.server.as_ref().map(|server| {

@@ -84,6 +84,12 @@ impl PlexError {
         }
     }
 
+    /// Whether Plex did not respond at all.
+    #[must_use]
+    pub fn is_no_response(&self) -> bool {
+        self.is_unreachable() || matches!(self, Self::ConnectionLost(_) | Self::Timeout)
+    }
+
     /// Whether there was no connection at all: true for every request alike, so one message is enough
     /// for all of them.
     #[must_use]

@@ -31,7 +31,7 @@ pub struct Effects {
     pub log_lines: Vec<LogLine>,
     /// When to request `/status/sessions`: the earliest moment asked for.
     pub sessions_at: Option<Instant>,
-    /// A session changed state: `/status/sessions` has the values that changed with it.
+    /// A client reported: `/status/sessions` may have new values beside the state.
     pub refresh_sessions: bool,
     /// Libraries in which a play has begun; `None` is the unknown one.
     pub starts: Vec<Option<Id>>,

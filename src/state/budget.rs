@@ -62,6 +62,9 @@ impl Purpose {
     }
 }
 
+/// Requests of low priority leave this many permits to the others.
+const RESERVE: u32 = 16;
+
 /// Permits for one purpose.
 ///
 /// Stored as the moment at which all permits are available again (the generic cell rate algorithm):
@@ -77,6 +80,12 @@ impl Permits {
     fn next(&self) -> Option<Instant> {
         // A moment that cannot be represented lies before the clock's origin, so it has passed.
         self.full_at.checked_sub(self.refill * (self.burst - 1))
+    }
+
+    /// When there is more than the reserve.
+    fn next_spare(&self) -> Option<Instant> {
+        let spare = self.burst.saturating_sub(RESERVE).max(1);
+        self.full_at.checked_sub(self.refill * (spare - 1))
     }
 
     fn take(&mut self, now: Instant) -> bool {
@@ -134,6 +143,12 @@ impl RequestBudget {
         self.permits[purpose as usize].next()
     }
 
+    /// When a permit can be taken for a request of low priority: perhaps long ago.
+    #[must_use]
+    pub fn next_spare_permit(&self, purpose: Purpose) -> Option<Instant> {
+        self.permits[purpose as usize].next_spare()
+    }
+
     /// Takes a permit, if there is one at `now`.
     pub fn take(&mut self, purpose: Purpose, now: Instant) -> bool {
         self.permits[purpose as usize].take(now)
@@ -184,6 +199,28 @@ mod tests {
         assert!(taken_in_an_hour(10, 20) > 600);
         assert!(taken_in_an_hour(50, 20) > 3_000);
         assert!(taken_in_an_hour(10_000, 20) < 5_000);
+    }
+
+    #[test]
+    fn requests_of_low_priority_leave_permits_to_the_others() {
+        let mut now = Instant::now();
+        let mut budget = RequestBudget::new(now);
+        budget.adapt(10, 0, false, now);
+        let mut taken = 0;
+        for _ in 0..600 {
+            now += Duration::from_secs(1);
+            if budget
+                .next_spare_permit(Purpose::Viewing)
+                .is_none_or(|moment| moment <= now)
+            {
+                assert!(budget.take(Purpose::Viewing, now));
+                taken += 1;
+            }
+        }
+        assert!(taken > 60, "{taken}");
+        for _ in 0..RESERVE {
+            assert!(budget.take(Purpose::Viewing, now));
+        }
     }
 
     #[test]

@@ -22,13 +22,13 @@ impl State {
         if self.schedule.server.start_if_due(now, budget) {
             requests.push(PlexRequest::Server);
         }
-        if let Some(silence) = self.next_silence_check()
-            && silence <= now
-        {
+        let triggers = [self.next_silence_check(), self.next_refresh()];
+        if triggers.into_iter().flatten().any(|due| due <= now) {
             self.schedule.sessions.request(now);
         }
         let budget = &mut self.budget;
         if self.schedule.sessions.start_if_due(now, budget) {
+            self.refresh_wanted = None;
             requests.push(PlexRequest::Sessions);
         }
         if self.plex_may_respond() {
@@ -89,19 +89,15 @@ impl State {
             .last_completed
             .map(|completed| completed + schedule::SILENCE_MIN_INTERVAL);
         let due = earliest.map_or(silence, |earliest| silence.max(earliest));
-        // A listing is in flight or requested already.
-        let pending = slot.due(&self.budget).is_none() || slot.is_requested();
-        (!pending).then_some(due)
+        (!slot.is_pending()).then_some(due)
     }
 
-    /// When `/status/sessions` may be requested for a session's change of state: immediately,
-    /// unless that has just happened or is scheduled.
-    pub(super) fn next_refresh(&self, now: Instant) -> Instant {
-        match self.refreshed {
-            Some(at) if at > now => at,
-            Some(at) => now.max(at + schedule::SESSIONS_REFRESH),
-            None => now,
-        }
+    /// When a client's report causes a listing: only that has its bitrate and bandwidth.
+    fn next_refresh(&self) -> Option<Instant> {
+        let wanted = self.refresh_wanted?;
+        let spare = self.budget.next_spare_permit(Purpose::Viewing);
+        let due = spare.map_or(wanted, |spare| spare.max(wanted));
+        (!self.schedule.sessions.is_pending()).then_some(due)
     }
 
     /// When [`Self::tick`] next has something to do.
@@ -124,6 +120,7 @@ impl State {
             schedule.server.due(budget),
             schedule.sessions.due(budget),
             self.next_silence_check(),
+            self.next_refresh(),
             self.sessions.next_expiry(),
             self.libraries
                 .next_due(budget)

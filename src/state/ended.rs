@@ -51,12 +51,6 @@ impl EndedPlays {
         self.plays.values_mut().map(|play| &mut **play)
     }
 
-    /// Whether a play under this key has ended.
-    #[must_use]
-    pub fn has_key(&self, key: &str) -> bool {
-        self.by_key.contains_key(key)
-    }
-
     /// When the play with this id expires, or stops waiting for its library.
     #[must_use]
     pub fn deadline(&self, id: u64) -> Option<Instant> {

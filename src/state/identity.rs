@@ -91,8 +91,11 @@ impl Parts<'_> {
         let keyed = !self.key.is_empty() && !other.key.is_empty();
         if numbered {
             self.rating_key != other.rating_key
+        } else if keyed && same_kind {
+            self.key != other.key
         } else if keyed {
-            same_kind && self.key != other.key
+            // A recording in progress may be listed under both kinds of keys.
+            differ(self.title, other.title)
         } else {
             let named = self.rating_key.is_empty() && other.rating_key.is_empty();
             named && differ(self.title, other.title)
@@ -136,5 +139,12 @@ mod tests {
         )));
         let before = identity(r#"{"title":"News","live":1}"#);
         assert!(!before.differs(&identity(r#"{"title":"News","ratingKey":"99","key":"/x"}"#)));
+    }
+
+    #[test]
+    fn live_tv_differs_from_the_film_that_had_its_session_key_before() {
+        let film = identity(r#"{"ratingKey":"7","key":"/library/metadata/7","title":"Film"}"#);
+        let live = identity(r#"{"key":"/livetv/sessions/abc","title":"News"}"#);
+        assert!(film.differs(&live) && live.differs(&film));
     }
 }

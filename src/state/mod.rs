@@ -64,7 +64,7 @@ pub mod titles;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use log::Level;
@@ -83,6 +83,9 @@ use self::{
     statistics::{Expiring, Load},
 };
 use crate::{clock::Timestamp, config::HiddenLabels, event::Event, plex::id::Id};
+
+/// The request budget of a server with live sessions applies for this long after the last of them.
+const LIVE_LINGERS: Duration = Duration::from_mins(2);
 
 /// The kinds of data that are dropped beyond a limit.
 pub const DROPPED_KINDS: [&str; 7] = [
@@ -104,8 +107,12 @@ pub const DROPPED_KINDS: [&str; 7] = [
 pub struct State {
     /// The server, once it has responded.
     pub server: Option<Server>,
-    /// Whether the last poll of Plex succeeded.
-    pub up: bool,
+    /// Whether the last poll of `/` succeeded.
+    up: bool,
+    /// Whether a request timed out, and Plex has responded to nothing since it was sent.
+    hangs: bool,
+    /// When the last response came.
+    last_response: Option<Instant>,
     /// Whether the notification socket is connected.
     pub socket_up: bool,
     /// Video transcodes running.
@@ -141,8 +148,10 @@ pub struct State {
     counting_items: bool,
     /// When the socket was last connected or lost.
     socket_changed: Option<Instant>,
-    /// When `/status/sessions` was last requested for a session's change of state, or will be.
-    refreshed: Option<Instant>,
+    /// When a session was last live.
+    last_live: Option<Instant>,
+    /// Since when a listing of low priority is wanted.
+    refresh_wanted: Option<Instant>,
     /// A transcode began or ended at this moment, and Plex's count has not changed since.
     transcodes_changed: Option<Instant>,
     error_log: ErrorLog,
@@ -160,6 +169,8 @@ impl State {
         Self {
             server: None,
             up: false,
+            hangs: false,
+            last_response: None,
             socket_up: false,
             active_transcodes: Expiring::default(),
             sessions: Sessions::new(hide),
@@ -180,7 +191,8 @@ impl State {
             budget: RequestBudget::new(now),
             counting_items: false,
             socket_changed: None,
-            refreshed: None,
+            last_live: None,
+            refresh_wanted: None,
             transcodes_changed: None,
             error_log: ErrorLog::default(),
             connected_before: false,
@@ -197,6 +209,12 @@ impl State {
         self.exporter = old.exporter;
         self.error_log = old.error_log;
         self.budget = old.budget;
+    }
+
+    /// Whether the last poll of Plex succeeded.
+    #[must_use]
+    pub fn is_up(&self) -> bool {
+        self.up && !self.hangs
     }
 
     /// Bytes sent within the server's network and beyond it, while Plex supplies them.
@@ -253,9 +271,7 @@ impl State {
             self.schedule.sessions.request(moment);
         }
         if effects.refresh_sessions {
-            let moment = self.next_refresh(now);
-            self.refreshed = Some(moment);
-            self.schedule.sessions.request(moment);
+            self.refresh_wanted.get_or_insert(now);
         }
         if let Some(since) = self.sessions.library_awaited_since() {
             // Request the list immediately, and then at intervals.
@@ -270,12 +286,15 @@ impl State {
             .socket_changed
             .is_some_and(|changed| now < changed + schedule::SOCKET_STABLE);
         let polling = !self.socket_up || flapped;
-        self.budget.adapt(
-            self.sessions.live().len(),
-            self.libraries.counts_per_hour(),
-            polling,
-            now,
-        );
+        let mut live = self.sessions.live().len();
+        if live > 0 {
+            self.last_live = Some(now);
+        } else if self.last_live.is_some_and(|last| now < last + LIVE_LINGERS) {
+            // Between two items, no session is live for a moment.
+            live = 1;
+        }
+        self.budget
+            .adapt(live, self.libraries.counts_per_hour(), polling, now);
         Actions {
             requests: self.due(now),
             log_lines: effects.log_lines,

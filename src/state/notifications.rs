@@ -37,7 +37,7 @@ impl State {
             self.schedule.sessions.reschedule(now.monotonic);
             // The timetable without a socket is slower.
             let server = now.monotonic + schedule::SERVER;
-            self.schedule.server.reschedule(server);
+            self.schedule.server.hasten(server);
         } else {
             self.schedule.sessions.request(now.monotonic);
         }
@@ -99,7 +99,7 @@ impl State {
             }
             Payload::Activity(changes) => {
                 for change in &changes {
-                    if self.activities.on_notification(change) {
+                    if self.activities.on_notification(change, now) {
                         let context = change
                             .activity()
                             .and_then(|activity| activity.context.get());

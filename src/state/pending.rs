@@ -15,12 +15,10 @@ use super::{
 };
 use crate::plex::id::Id;
 
-/// A session that is not listed is polled for again after these pauses, in milliseconds; then only
-/// the regular listings can find it.
-const SESSION_RETRIES: &[u64] = &[300, 1_000, 2_000, 4_000, 8_000];
-/// The same for the next item under a known key, which is to show within 1 s of being listed.
-const ITEM_RETRIES: &[u64] = &[
-    300, 600, 900, 900, 900, 900, 900, 900, 900, 900, 2_000, 4_000,
+/// Pauses between listings while something is pending, in milliseconds: it shows within 1 s of being
+/// listed. After the last, only regular listings find it.
+const RETRIES: &[u64] = &[
+    300, 600, 900, 900, 900, 900, 900, 900, 900, 900, 900, 900, 900, 2_000, 4_000,
 ];
 /// A pending session is forgotten when no notification has named it for this long.
 const KEEP: Duration = Duration::from_mins(4);
@@ -48,8 +46,6 @@ struct PendingSession {
     /// When the last notification came.
     last: Instant,
     retries: usize,
-    /// Another item was live under this key.
-    follows: bool,
     /// In the order of their first notifications.
     items: Vec<PendingItem>,
 }
@@ -82,14 +78,12 @@ pub struct Pending {
 }
 
 impl Pending {
-    /// Takes a notification about an item that is not listed, while another is or was live under its
-    /// key if it `follows` one; true when it is new.
+    /// Takes a notification about an item that is not listed; true when it is new.
     pub fn on_notification(
         &mut self,
         key: &str,
         item: Option<Id>,
         phase: Option<Phase>,
-        follows: bool,
         now: Instant,
     ) -> bool {
         if !self.sessions.contains_key(key) && self.sessions.len() >= MAX_KEYS {
@@ -102,7 +96,6 @@ impl Pending {
                 first: now,
                 last: now,
                 retries: 0,
-                follows,
                 items: Vec::new(),
             });
         session.last = now;
@@ -158,7 +151,7 @@ impl Pending {
     /// that was requested before may still show it.
     pub fn stop(&mut self, key: &str, item: Option<Id>, now: Instant) {
         if !self.sessions.contains_key(key) {
-            self.on_notification(key, item, None, false, now);
+            self.on_notification(key, item, None, now);
         }
         if let Some(session) = self.sessions.get_mut(key) {
             for pending in session.items.iter_mut().filter(|pending| pending.is(item)) {
@@ -200,14 +193,9 @@ impl Pending {
             if session.items.iter().all(|item| item.stopped.is_some()) {
                 continue;
             }
-            let retries = if session.follows {
-                ITEM_RETRIES
-            } else {
-                SESSION_RETRIES
-            };
             if session.first >= started {
                 effects.request_sessions(now);
-            } else if let Some(pause) = retries.get(session.retries) {
+            } else if let Some(pause) = RETRIES.get(session.retries) {
                 session.retries += 1;
                 effects.request_sessions(now + Duration::from_millis(*pause));
             }
@@ -235,15 +223,9 @@ mod tests {
         let at = |seconds| start + Duration::from_secs(seconds);
         let mut pending = Pending::default();
         for (item, second) in [(1, 0), (2, 9), (3, 18)] {
-            assert!(pending.on_notification(
-                "7",
-                id(item),
-                Some(Phase::Playing),
-                false,
-                at(second)
-            ));
+            assert!(pending.on_notification("7", id(item), Some(Phase::Playing), at(second)));
         }
-        assert!(!pending.on_notification("7", id(3), Some(Phase::Playing), false, at(19)));
+        assert!(!pending.on_notification("7", id(3), Some(Phase::Playing), at(19)));
         let found = pending.take("7", id(2), at(10)).unwrap();
         assert_eq!(found.observed.first, at(9));
         assert_eq!(found.superseded, Some(at(18)));
@@ -257,11 +239,11 @@ mod tests {
         let now = Instant::now();
         let stopped = now + Duration::from_secs(2);
         let mut pending = Pending::default();
-        pending.on_notification("7", id(2), Some(Phase::Playing), false, now);
+        pending.on_notification("7", id(2), Some(Phase::Playing), now);
         pending.stop("7", id(1), stopped);
         let found = pending.take("7", id(2), now).unwrap();
         assert_eq!(found.stopped, None);
-        pending.on_notification("7", id(2), Some(Phase::Playing), false, now);
+        pending.on_notification("7", id(2), Some(Phase::Playing), now);
         pending.stop("7", None, stopped);
         let mut effects = Effects::default();
         pending.recheck(stopped, stopped, &mut effects);
@@ -275,7 +257,7 @@ mod tests {
     fn another_listed_item_leaves_what_is_pending_pending() {
         let now = Instant::now();
         let mut pending = Pending::default();
-        pending.on_notification("7", id(2), Some(Phase::Playing), false, now);
+        pending.on_notification("7", id(2), Some(Phase::Playing), now);
         assert!(pending.take("7", id(1), now).is_none());
         assert_eq!(pending.count(), 1);
     }

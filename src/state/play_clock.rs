@@ -12,6 +12,8 @@ use super::phase::{Observed, Phase};
 /// Clients report every 10 s, so in between the clock runs on; when a client vanishes without a
 /// word, at most this much too much was shown.
 pub const LEAD: Duration = Duration::from_secs(13);
+/// A notification may arrive this much later than a listing that shows the same change.
+const NOTIFICATION_LAG: Duration = Duration::from_millis(500);
 /// After a gap longer than this, the position in the item tells how much was played in it.
 pub const GAP: Duration = Duration::from_secs(45);
 
@@ -26,6 +28,21 @@ pub struct Credit {
     pub interrupted: bool,
 }
 
+impl Credit {
+    fn of(phase: Phase, time: Duration) -> Self {
+        let (played, buffered) = match phase {
+            Phase::Playing => (time, Duration::ZERO),
+            Phase::Buffering => (Duration::ZERO, time),
+            Phase::Paused => (Duration::ZERO, Duration::ZERO),
+        };
+        Self {
+            played,
+            buffered,
+            interrupted: false,
+        }
+    }
+}
+
 /// The clock of one play.
 #[derive(Debug)]
 pub struct PlayClock {
@@ -37,6 +54,9 @@ pub struct PlayClock {
     /// The next item under its key was heard of at this moment: it ended then, unless the listing
     /// says otherwise.
     superseded: Option<Instant>,
+    /// After a listing that showed another phase: the phase before, the time in it that the position
+    /// does not explain, and until when a notification of that change counts it.
+    unexplained: Option<(Phase, Duration, Instant)>,
 }
 
 impl PlayClock {
@@ -48,6 +68,7 @@ impl PlayClock {
             counted: since,
             confirmed: since,
             superseded: None,
+            unexplained: None,
         }
     }
 
@@ -69,25 +90,11 @@ impl PlayClock {
         self.superseded
     }
 
-    fn credit(&self, time: Duration) -> Credit {
-        match self.phase {
-            Phase::Playing => Credit {
-                played: time,
-                ..Credit::default()
-            },
-            Phase::Buffering => Credit {
-                buffered: time,
-                ..Credit::default()
-            },
-            Phase::Paused => Credit::default(),
-        }
-    }
-
     fn advance(&mut self, until: Instant) -> Credit {
         let until = self.superseded.map_or(until, |end| until.min(end));
         let time = until.saturating_duration_since(self.counted);
         self.counted = self.counted.max(until);
-        self.credit(time)
+        Credit::of(self.phase, time)
     }
 
     /// Counts what a scrape at `now` may show.
@@ -98,18 +105,28 @@ impl PlayClock {
     /// A notification says at `now` that it is in `phase`; it was in the last phase until then.
     pub fn observe(&mut self, phase: Phase, now: Instant) -> Credit {
         let mut credit = self.advance(now);
+        if let Some((before, time, until)) = self.unexplained.take()
+            && phase == self.phase
+            && now <= until
+        {
+            // The listing overtook this notification of the same change.
+            let until_then = Credit::of(before, time);
+            credit.played += until_then.played;
+            credit.buffered += until_then.buffered;
+        }
         credit.interrupted = self.phase == Phase::Playing && phase == Phase::Buffering;
         self.phase = phase;
         self.confirmed = self.confirmed.max(now);
         credit
     }
 
-    /// A listing requested at `started` shows it in `phase`, further by `moved` in the item than
-    /// when it was last confirmed, where both positions are known.
+    /// A listing requested at `started`, which arrives at `now`, shows it in `phase`, further by
+    /// `moved` in the item than when it was last confirmed, where both positions are known.
     pub fn observe_listing(
         &mut self,
         phase: Phase,
         started: Instant,
+        now: Instant,
         moved: Option<Duration>,
     ) -> Credit {
         let until = self.superseded.map_or(started, |end| started.min(end));
@@ -129,8 +146,12 @@ impl PlayClock {
                 played: elapsed.min(moved),
                 ..Credit::default()
             },
-            _ => self.credit(target.saturating_sub(counted)),
+            _ => Credit::of(self.phase, target.saturating_sub(counted)),
         };
+        self.unexplained = (phase != self.phase && elapsed <= GAP).then(|| {
+            let time = elapsed.saturating_sub(target.max(counted));
+            (self.phase, time, now + NOTIFICATION_LAG)
+        });
         credit.interrupted = self.phase == Phase::Playing && phase == Phase::Buffering;
         self.counted = self.counted.max(until);
         self.confirmed = self.confirmed.max(until);
@@ -225,12 +246,12 @@ mod tests {
         assert_eq!(seconds(clock.observe(Phase::Playing, at(14))), 0);
         let moved = Some(Duration::from_secs(6));
         assert_eq!(
-            seconds(clock.observe_listing(Phase::Paused, at(34), moved)),
+            seconds(clock.observe_listing(Phase::Paused, at(34), at(34), moved)),
             6
         );
         clock.observe(Phase::Playing, at(40));
         assert_eq!(
-            seconds(clock.observe_listing(Phase::Paused, at(50), None)),
+            seconds(clock.observe_listing(Phase::Paused, at(50), at(50), None)),
             0
         );
     }
@@ -241,7 +262,7 @@ mod tests {
             let (mut clock, at) = playing();
             clock.observe(Phase::Paused, at(5));
             let moved = Some(Duration::from_secs(moved));
-            let credit = clock.observe_listing(Phase::Playing, at(600), moved);
+            let credit = clock.observe_listing(Phase::Playing, at(600), at(600), moved);
             assert_eq!(seconds(credit), expected);
         }
     }
@@ -252,8 +273,24 @@ mod tests {
             let (mut clock, at) = playing();
             clock.accrue(at(5));
             let moved = Some(Duration::from_secs(moved));
-            let credit = clock.observe_listing(Phase::Playing, at(600), moved);
+            let credit = clock.observe_listing(Phase::Playing, at(600), at(600), moved);
             assert_eq!(5 + seconds(credit), expected.max(5));
+        }
+    }
+
+    #[test]
+    fn the_notification_of_a_change_that_a_listing_showed_first_tells_when_it_was() {
+        for (lag, expected) in [(100, 20), (600, 10)] {
+            let (mut clock, at) = playing();
+            clock.observe(Phase::Playing, at(10));
+            // It jumped backwards, so its position does not tell how long it played before.
+            let moved = Some(Duration::ZERO);
+            let listed = clock.observe_listing(Phase::Buffering, at(20), at(20), moved);
+            assert_eq!((seconds(listed), listed.interrupted), (0, true));
+            let notified = at(20) + Duration::from_millis(lag);
+            let credit = clock.observe(Phase::Buffering, notified);
+            let total = 10 + seconds(credit);
+            assert_eq!((total, credit.interrupted), (expected, false));
         }
     }
 
@@ -263,7 +300,7 @@ mod tests {
         assert_eq!(seconds(clock.supersede(at(9))), 9);
         assert_eq!(seconds(clock.accrue(at(12))), 0);
         assert_eq!(
-            seconds(clock.observe_listing(Phase::Playing, at(13), None)),
+            seconds(clock.observe_listing(Phase::Playing, at(13), at(13), None)),
             0
         );
         clock.reinstate();

@@ -33,9 +33,6 @@ pub const SESSIONS_IDLE: Duration = Duration::from_mins(1);
 pub const SESSIONS_POLLING: Duration = Duration::from_secs(8);
 /// `/status/sessions` without notifications, no session.
 pub const SESSIONS_POLLING_IDLE: Duration = Duration::from_secs(10);
-/// `/status/sessions` after a change of a session's state, which the notification tells, but not the
-/// bitrate and bandwidth that come with it: at most this often.
-pub const SESSIONS_REFRESH: Duration = Duration::from_secs(9);
 /// The longest pause between attempts at `/status/sessions` while it fails.
 const SESSIONS_RETRY: Duration = Duration::from_secs(30);
 /// `/statistics/…`, no session: the window that Plex re-sends covers two minutes.
@@ -113,11 +110,16 @@ impl Slot {
         self.request(earliest.map_or(moment, |earliest| moment.max(earliest)));
     }
 
-    /// Moves the timetable forward to `moment`. While a request is in flight, that means once more
+    /// Moves the timetable forward to `moment`; while a request is in flight, that means once more
     /// afterwards, as with [`Self::request`].
     pub fn reschedule(&mut self, moment: Instant) {
         self.again = self.in_flight;
         self.scheduled = Some(self.scheduled.map_or(moment, |due| due.min(moment)));
+    }
+
+    /// Moves the timetable forward to `moment`. A request in flight serves as well.
+    pub fn hasten(&mut self, moment: Instant) {
+        self.scheduled = self.scheduled.map(|due| due.min(moment));
     }
 
     /// The response came: the next request is due after `interval`, or sooner after a failure.
@@ -137,10 +139,10 @@ impl Slot {
         self.scheduled = Some(now + pause);
     }
 
-    /// Whether it is requested on top of the timetable.
+    /// Whether it is in flight, or requested on top of the timetable.
     #[must_use]
-    pub fn is_requested(&self) -> bool {
-        self.requested.is_some()
+    pub fn is_pending(&self) -> bool {
+        self.in_flight || self.requested.is_some()
     }
 
     /// When it can start next, unless it is in flight.
@@ -288,6 +290,17 @@ mod tests {
         assert_eq!(slot.due(&budget), None);
         slot.completed(&Ok::<_, ()>(()), now + BUNDLE, INTERVAL);
         assert!(slot.start_if_due(now + BUNDLE, &mut budget));
+    }
+
+    #[test]
+    fn a_hastened_timetable_asks_for_nothing_after_a_request_in_flight() {
+        let (mut slot, mut budget, start) = slot();
+        let soon = start + BUNDLE;
+        slot.hasten(soon);
+        assert!(slot.start_if_due(soon, &mut budget));
+        slot.hasten(soon);
+        slot.completed(&Ok::<_, ()>(()), soon, INTERVAL);
+        assert_eq!(slot.due(&budget), Some(soon + INTERVAL));
     }
 
     #[test]

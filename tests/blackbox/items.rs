@@ -230,6 +230,42 @@ fn a_stop_during_the_listing_that_shows_the_session_is_not_forgotten() {
 }
 
 #[test]
+fn a_stop_just_after_a_listing_without_the_session_tells_how_long_it_played() {
+    for late in [0.01, 2.0] {
+        let mut pure = playing_one();
+        pure.wait(9.0);
+        pure.world.stop(&json!("7"));
+        // Another session causes the listing.
+        pure.world
+            .play(track(8, 9, "Pink Floyd", "The Wall", "track 9"));
+        pure.push(&playing(8, 9, "playing", 0));
+        pure.wait(late);
+        pure.push(&playing(7, 1, "stopped", 19_000));
+        assert_near(seconds(&pure.page(), 1), 19.0, 0.05, "the first");
+        pure.wait(30.0);
+        assert_near(seconds(&pure.page(), 1), 19.0, 0.05, "the first, later");
+    }
+}
+
+#[test]
+fn a_jump_that_a_listing_shows_before_its_notification_loses_no_time() {
+    let mut pure = playing_one();
+    pure.wait(9.0);
+    pure.world.change(
+        7,
+        json!({"viewOffset": 1_000, "Player": {"state": "buffering"}}),
+    );
+    // Another session causes the listing.
+    pure.world
+        .play(track(8, 9, "Pink Floyd", "The Wall", "track 9"));
+    pure.push(&playing(8, 9, "playing", 0));
+    pure.wait(0.01);
+    pure.push(&playing(7, 1, "buffering", 1_000));
+    pure.wait(0.01);
+    assert_near(seconds(&pure.page(), 1), 19.0, 0.05, "before the jump");
+}
+
+#[test]
 fn a_film_that_is_stopped_and_resumed_under_its_key_counts_twice_in_one_series() {
     let mut pure = playing_one();
     pure.world.stop(&json!("7"));

@@ -73,6 +73,37 @@ fn what_follows_within_100_ms_is_bundled_into_one_more_request() {
     assert_eq!(pure.requested("/status/sessions", 0.2), 2);
 }
 
+#[test]
+fn a_session_shows_within_a_second_of_being_listed_however_late_that_is() {
+    for late in [0.1, 0.9, 2.4, 4.0, 6.3, 9.0] {
+        let mut pure = Pure::connected(World::default());
+        pure.wait(60.5);
+        pure.push(&playing(1, 101, "playing", 0));
+        pure.wait(late);
+        pure.world.play(movie(1, 101, "Alien"));
+        pure.wait(1.0);
+        let live = pure.page().value("plex_active_sessions", &[]);
+        assert_eq!(live, Some(1.0), "listed after {late} s");
+    }
+}
+
+#[test]
+fn a_report_without_a_change_of_state_shows_what_else_changed() {
+    let mut pure = Pure::connected(World::default());
+    pure.world.play(movie(1, 101, "Alien"));
+    pure.push(&playing(1, 101, "playing", 0));
+    pure.wait(4.0);
+    for bandwidth in [3_000, 4_000, 5_000] {
+        pure.world
+            .change(1, json!({"Session": {"bandwidth": bandwidth}}));
+        pure.push(&playing(1, 101, "playing", 4_000));
+        pure.wait(0.25);
+        let shown = pure.page().value("plex_session_bandwidth_kbps", &[]);
+        assert_eq!(shown, Some(f64::from(bandwidth)));
+        pure.wait(9.0);
+    }
+}
+
 /// Row 17: the first notification of a session may be that of its transcode.
 #[test]
 fn an_update_of_an_unknown_transcode_is_a_reason_for_a_listing() {

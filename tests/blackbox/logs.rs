@@ -7,7 +7,7 @@ use serde_json::json;
 use crate::support::{
     exporter::Setup,
     fake_plex::{FakePlex, Fault, World, html, unauthorized},
-    payloads::{movie, playing},
+    payloads::{frame, movie, playing},
     pure::Pure,
 };
 
@@ -67,6 +67,30 @@ fn an_endpoint_that_fails_for_hours_is_one_line_and_its_recovery_another() {
             );
         }
     }
+}
+
+#[test]
+fn a_removed_library_is_not_logged_as_a_failure() {
+    let mut pure = Pure::connected(World::default());
+    pure.wait(3_600.0);
+    let before = pure.log.len();
+    // Plex notifies of the change and answers the count with 404; the list comes later.
+    let id = pure.world.libraries.remove(1)["id"].clone();
+    pure.world.fault("/media/providers", Fault::Stall);
+    pure.push(&frame(
+        "timeline",
+        "TimelineEntry",
+        json!({"identifier": "com.plexapp.plugins.library", "sectionID": id, "itemID": 9, "type": 1, "state": 9}),
+    ));
+    pure.wait(20.0);
+    pure.world.faults.clear();
+    pure.wait(3_600.0);
+    assert_eq!(pure.page().of("plex_library_items", &[]).len(), 3);
+    let counts: Vec<_> = pure.log[before..]
+        .iter()
+        .filter(|line| line.contains("item count"))
+        .collect();
+    assert!(counts.is_empty(), "{counts:?}");
 }
 
 /// Row 7: one library of four fails its count, the others continue.

@@ -221,6 +221,42 @@ fn another_server_in_its_place_starts_everything_afresh() {
 }
 
 #[test]
+fn a_plex_that_accepts_and_answers_nothing_is_down_with_the_first_poll_that_times_out() {
+    for playing in [false, true] {
+        let mut pure = if playing {
+            watching()
+        } else {
+            Pure::connected(World::default())
+        };
+        pure.wait(42.0);
+        pure.world.fault("/", Fault::Stall);
+        let from = pure.now();
+        while pure.requests.iter().all(|(at, _)| *at < from) {
+            pure.wait(0.1);
+        }
+        pure.wait(9.8);
+        assert_eq!(pure.page().value("plex_up", &[]), Some(1.0));
+        pure.wait(0.3);
+        assert_eq!(pure.page().value("plex_up", &[]), Some(0.0));
+        pure.world.faults.clear();
+        pure.wait(21.0);
+        assert_eq!(pure.page().value("plex_up", &[]), Some(1.0));
+    }
+}
+
+#[test]
+fn an_endpoint_that_hangs_alone_does_not_make_plex_down() {
+    let mut pure = watching();
+    pure.world.fault("/status", Fault::Stall);
+    // Between the moments at which something times out and `/` answers.
+    pure.wait(0.5);
+    for _ in 0..100 {
+        pure.wait(1.0);
+        assert_eq!(pure.page().value("plex_up", &[]), Some(1.0));
+    }
+}
+
+#[test]
 fn a_failed_listing_is_retried_after_1_2_4_8_seconds() {
     let mut pure = Pure::connected(World::default());
     pure.wait(100.0);

@@ -182,34 +182,28 @@ fn a_failure_leaves_the_update_as_it_was_and_a_refusal_makes_it_unknown() {
 #[test]
 fn activities_come_from_the_list_and_from_notifications() {
     let plex = FakePlex::default();
-    plex.world().activities =
-        vec![json!({"uuid": "a", "type": "provider.epg.load", "progress": 7})];
+    let loading = json!({"uuid": "a", "type": "provider.epg.load", "progress": 7});
+    let kind = "media.generate.credits";
+    let generating = |uuid: &str| json!({"uuid": uuid, "type": kind, "progress": -1});
+    plex.world().activities = vec![loading.clone()];
     let exporter = Exporter::with_libraries(&plex);
     exporter.until_value("plex_activities", &[("type", "provider.epg.load")], 1.0);
-    // The list, again once the socket is connected, does not know what is only notified below.
-    exporter.until_value(
-        "plex_exporter_plex_requests_total",
-        &[("endpoint", "/activities")],
-        2.0,
-    );
+    exporter.until_value("plex_websocket_connected", &[], 1.0);
     let change = |event: &str, uuid: &str| {
-        payloads::frame(
-            "activity",
-            "ActivityNotification",
-            json!({
-            "event": event, "uuid": uuid,
-            "Activity": {"uuid": uuid, "type": "media.generate.credits", "progress": -1}}),
-        )
+        let activity = generating(uuid);
+        let change = json!({"event": event, "uuid": uuid, "Activity": activity});
+        plex.push(&payloads::frame("activity", "ActivityNotification", change));
     };
-    plex.push(&change("started", "b"));
-    plex.push(&change("started", "c"));
-    exporter.until_value(
-        "plex_activities",
-        &[("type", "media.generate.credits")],
-        2.0,
-    );
-    plex.push(&change("ended", "b"));
-    plex.push(&change("ended", "c"));
+    // A list that was requested before may arrive after these.
+    plex.world()
+        .activities
+        .extend([generating("b"), generating("c")]);
+    change("started", "b");
+    change("started", "c");
+    exporter.until_value("plex_activities", &[("type", kind)], 2.0);
+    plex.world().activities = vec![loading];
+    change("ended", "b");
+    change("ended", "c");
     exporter.until("the end", SOON, |samples| {
         samples.of("plex_activities", &[]).len() == 1
     });

@@ -120,10 +120,10 @@ impl World {
         }
         self.say(id, "buffering", false);
         // Plex lists it before or after its first notification.
-        let lag = if self.dice.one_in(3) {
-            self.dice.below(1_500)
-        } else {
-            0
+        let lag = match self.dice.below(30) {
+            0 => self.dice.below(9_000),
+            1..=10 => self.dice.below(1_500),
+            _ => 0,
         };
         self.later(lag, Step::List { id });
         let wait = self.dice.between(50, 2_500);

@@ -15,12 +15,12 @@ use crate::{
 const KEPT: Millis = 60_000;
 /// What a notification may take from its event to the page.
 const SHOWN_AFTER: Millis = 250;
-/// Delays of the notifications of one play's changes, added up.
-const SLACK: Millis = 100;
-/// The next item under a key shows this long after it is listed.
-const NEXT_SHOWN_AFTER: Millis = 1_000;
-/// Any other session, which may be looked for while Plex does not list it yet.
-const BEGUN_SHOWN_AFTER: Millis = 2_500;
+/// The delay of a notification, for every change that one tells of …
+const DELAY: Millis = 12;
+/// … up to what a notification may take to the page.
+const MOST_DELAYS: Millis = SHOWN_AFTER;
+/// A session or the next item under a key shows this long after it is listed, once it was notified.
+const NOTIFIED_SHOWN_AFTER: Millis = 1_000;
 /// One whose client sends no notifications.
 const UNNOTIFIED_SHOWN_AFTER: Millis = 60_000;
 /// When changes of many sessions have used up the permits for requests, the next one takes this
@@ -90,7 +90,6 @@ impl World {
     /// `next` plays under the key of `id`.
     pub fn replaced(&mut self, id: PlayId, next: PlayId) {
         self.oracle.before.insert(next, id);
-        self.plays[next].takes_over = true;
         self.oracle.unheard.entry(id).or_insert(0);
     }
 
@@ -142,10 +141,13 @@ impl World {
         for listed in &told.sessions {
             let play = &mut self.plays[listed.play];
             let version = (listed.key, listed.stream);
-            if play.known.versions.last() != Some(&version) {
+            let lingers = play.ended.is_some_and(|ended| ended <= written);
+            if play.known.versions.last() != Some(&version)
+                && !(lingers && play.known.listed.is_some())
+            {
                 play.known.versions.push(version);
             }
-            if play.ended.is_some_and(|ended| ended <= written) {
+            if lingers {
                 // It lingers: that tells of it, and nothing of when it did what.
                 play.known.named(now, listed.phase == Phase::Playing);
                 continue;
@@ -161,8 +163,8 @@ impl World {
             let play = &mut self.plays[*id];
             let listed = told.sessions.iter().any(|listed| listed.play == *id);
             if let Some(ended) = play.ended.filter(|ended| *ended <= written && !listed) {
-                // The listing is faster than the notification: it ended since it last reported.
-                play.known.allowance += ended.saturating_sub(play.known.confirmed.unwrap_or(ended));
+                // The listing is faster than the notification, which does not say when it was sent.
+                play.known.allowance += now - ended;
             }
         }
         let gone: Vec<PlayId> = self
@@ -273,7 +275,8 @@ impl World {
             ("library", name),
             ("subtitle_action", "none"),
         ] {
-            assert_eq!(series.label(label), expected, "{label} of {series:?}");
+            let shown = series.label(label);
+            assert_eq!(shown, expected, "at {}: {label} of {series:?}", self.now);
         }
         let version = play.known.versions.last();
         let (key, stream) = version.unwrap_or_else(|| panic!("never listed: {series:?}"));
@@ -282,7 +285,8 @@ impl World {
             ["stream_type", "transcode_type", "stream_resolution"].map(|label| series.label(label));
         assert!(
             shown == *stream || shown == play.stream(),
-            "{stream:?} shows as {series:?}"
+            "at {}: {stream:?} shows as {series:?}, of {play:?}",
+            self.now
         );
     }
 
@@ -306,12 +310,14 @@ impl World {
             .map(|id| self.plays[*id].played(self.now))
             .sum();
         let tolerance: Millis = plays.iter().map(|id| self.tolerance(*id)).sum();
+        let delays = |id: &PlayId| (DELAY * self.plays[*id].changes).min(MOST_DELAYS);
+        let delays: Millis = plays.iter().map(delays).sum();
         let error = (shown - truth as f64 / 1_000.0).abs();
         let newest = plays[plays.len() - 1];
         let play = &self.plays[newest];
         assert!(
-            error * 1_000.0 <= (tolerance + SLACK) as f64,
-            "at {}: {shown} s shown, {truth} ms true, {tolerance} ms allowed, of {}: {play:?}",
+            error * 1_000.0 <= (tolerance + delays) as f64,
+            "at {}: {shown} s shown, {truth} ms true, {tolerance} + {delays} ms allowed, of {}: {play:?}",
             self.now,
             plays.len()
         );
@@ -355,8 +361,7 @@ impl World {
                 let limit = match play.known.confirmed {
                     // Nothing was notified: the next listing finds it.
                     None => UNNOTIFIED_SHOWN_AFTER,
-                    Some(_) if play.takes_over => NEXT_SHOWN_AFTER,
-                    Some(_) => BEGUN_SHOWN_AFTER,
+                    Some(_) => NOTIFIED_SHOWN_AFTER,
                 };
                 let since = play.entered.max(play.known.confirmed).unwrap_or(self.now);
                 if play.ended.is_none() {

@@ -104,14 +104,14 @@ pub struct Play {
     since: Millis,
     played: Millis,
     offset: Millis,
+    /// Changes of its phase, its beginning and its end among them.
+    pub changes: u64,
     /// When it first played.
     pub began: Option<Millis>,
     pub ended: Option<Millis>,
     /// When Plex began to list it, and when it leaves the listing.
     pub entered: Option<Millis>,
     pub left: Option<Millis>,
-    /// It took over the key of another item.
-    pub takes_over: bool,
     /// The id of its transcode.
     pub transcode: Option<u64>,
     /// What the exporter can know of it.
@@ -129,11 +129,11 @@ impl Play {
             since: now,
             played: 0,
             offset: 0,
+            changes: 2,
             began: None,
             ended: None,
             entered: None,
             left: None,
-            takes_over: false,
             transcode: None,
             known: Knowledge::default(),
         }
@@ -166,6 +166,7 @@ impl Play {
 
     pub fn change(&mut self, phase: Phase, now: Millis) {
         self.settle(now);
+        self.changes += 1;
         self.phase = phase;
         if phase == Phase::Playing && self.began.is_none() {
             self.began = Some(now);

@@ -96,7 +96,8 @@ impl Libraries {
     }
 
     /// Applies the response to `query`. Returns the outcome of counting the items once it is known;
-    /// after a failure the last value is kept.
+    /// after a failure the last value is kept. The first 404 in a row is no failure yet: the library
+    /// was probably removed, which the next list of libraries tells.
     pub fn apply_count<'a>(
         &mut self,
         query: ItemsQuery,
@@ -140,7 +141,9 @@ impl Libraries {
         } else {
             library.count.advance(started, now, next);
         }
-        is_items.then_some(outcome)
+        let missing = matches!(outcome, Err(PlexError::NotFound));
+        let missed_before = std::mem::replace(&mut library.missing, missing);
+        (is_items && (missed_before || !missing)).then_some(outcome)
     }
 }
 
@@ -241,6 +244,26 @@ mod tests {
             libraries.next_due(&RequestBudget::new(later)),
             Some(later + RETRY)
         );
+    }
+
+    #[test]
+    fn a_library_that_is_gone_is_no_failure_unless_it_stays_in_the_list() {
+        let now = Instant::now();
+        let mut libraries = Libraries::default();
+        let list = providers(r#"{"id":"1","type":"movie","title":"Films"}"#);
+        libraries.apply_listing(&list, now);
+        let mut outcome = |error: PlexError, seconds| {
+            let now = now + Duration::from_secs(seconds);
+            let query = libraries
+                .start_count(now, &mut RequestBudget::new(now))
+                .unwrap();
+            let outcome = libraries.apply_count(query, Err(&error), now, now);
+            outcome.map(|outcome| outcome.unwrap_err().reason())
+        };
+        assert_eq!(outcome(PlexError::NotFound, 0), None);
+        assert_eq!(outcome(PlexError::NotFound, 1_000), Some("not_found"));
+        assert_eq!(outcome(PlexError::Timeout, 2_000), Some("timeout"));
+        assert_eq!(outcome(PlexError::NotFound, 3_000), None);
     }
 
     #[test]

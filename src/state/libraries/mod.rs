@@ -37,6 +37,8 @@ pub struct Library {
     /// What else is counted: shows, seasons, artists, albums.
     pub contents: BTreeMap<&'static str, f64>,
     count: Count,
+    /// The last count was answered with 404: the library was probably removed.
+    missing: bool,
 }
 
 impl Library {
@@ -165,6 +167,7 @@ impl Library {
             newest: None,
             contents: BTreeMap::new(),
             count: Count::new(&kind, now),
+            missing: false,
             kind,
         }
     }

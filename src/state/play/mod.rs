@@ -305,11 +305,12 @@ impl Play {
         self.notified.is_some_and(|notified| notified > moment)
     }
 
-    /// Takes what `/status/sessions`, requested at `started`, says about it.
+    /// Takes what `/status/sessions`, requested at `started`, says about it at `now`.
     pub fn apply_listing(
         &mut self,
         session: &Session,
         started: Instant,
+        now: Instant,
         hide: HiddenLabels,
     ) -> Credit {
         let mut credit = Credit::default();
@@ -322,7 +323,7 @@ impl Play {
             if phase != self.phase() {
                 self.encoded = None;
             }
-            credit = self.clock.observe_listing(phase, started, moved);
+            credit = self.clock.observe_listing(phase, started, now, moved);
             self.has_played |= phase == Phase::Playing;
             self.view_offset = offset;
         }

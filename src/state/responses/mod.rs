@@ -50,13 +50,20 @@ impl State {
             // Requested from another server than the one that answers now.
             return;
         }
-        if let Err(error) = &result
-            && (error.is_unreachable() || matches!(error, PlexError::ConnectionLost(_)))
-            && request != PlexRequest::Server
-            && self.up
-        {
-            // Do not wait for the regular poll to see that Plex is gone.
-            self.schedule.server.request(now.monotonic);
+        match &result {
+            Err(error) if error.is_no_response() => {
+                // Plex responded to nothing else while this request timed out.
+                self.hangs |= matches!(error, PlexError::Timeout)
+                    && self.last_response.is_none_or(|at| at < started);
+                if request != PlexRequest::Server && self.up {
+                    // Do not wait for the regular poll to see that Plex is gone.
+                    self.schedule.server.request(now.monotonic);
+                }
+            }
+            _ => {
+                self.hangs = false;
+                self.last_response = Some(now.monotonic);
+            }
         }
         match request {
             PlexRequest::Server => self.server_completed(&result, now, effects),
@@ -75,7 +82,7 @@ impl State {
             | PlexRequest::Activities
             | PlexRequest::Accounts
             | PlexRequest::Updater => {
-                self.optional_completed(&request, &result, now.monotonic, effects);
+                self.optional_completed(&request, &result, started, now.monotonic, effects);
             }
         }
     }
@@ -85,12 +92,13 @@ impl State {
         &mut self,
         request: &PlexRequest,
         result: &Response,
+        started: Instant,
         now: Instant,
         effects: &mut Effects,
     ) {
         self.record_optional(request.endpoint(), result, effects);
         if let Ok(response) = result {
-            self.apply_optional(response, now);
+            self.apply_optional(response, started, now);
         } else if *request == PlexRequest::Updater && settle_missing(result).is_ok() {
             self.update_available = None;
         }
@@ -107,7 +115,7 @@ impl State {
         slot.completed(&settle_missing(result), now, interval);
     }
 
-    fn apply_optional(&mut self, response: &PlexResponse, now: Instant) {
+    fn apply_optional(&mut self, response: &PlexResponse, started: Instant, now: Instant) {
         match response {
             PlexResponse::Resources(resources) if self.has_plex_pass() => {
                 if let Some(load) = Load::newest(resources.samples.as_slice()) {
@@ -118,7 +126,8 @@ impl State {
                 self.apply_bandwidth(bandwidth, now);
             }
             PlexResponse::Activities(list) => {
-                self.activities.apply_listing(list.activities.as_slice());
+                self.activities
+                    .apply_listing(list.activities.as_slice(), started);
             }
             PlexResponse::Accounts(accounts) => self.apply_accounts(accounts),
             PlexResponse::Updater(updater) => {
@@ -298,6 +307,10 @@ impl State {
             Err(error) => Err(error),
         };
         let Some(outcome) = self.libraries.apply_count(query, items, started, now) else {
+            if matches!(result, Err(PlexError::NotFound)) {
+                let providers = &mut self.schedule.providers;
+                providers.request_spaced(now, schedule::PROVIDERS_MIN_INTERVAL);
+            }
             return;
         };
         let title = self

@@ -64,6 +64,8 @@ impl Counters<'_> {
                 play.series = Some(self.series.relabel(series, &play_labels(play), self.now));
             }
             play.encoded = Some(EncodedLabels::of(play));
+            // The user's counter exists at 0 if the session is listed before it plays.
+            self.lasting.add_user(&play.labels.user);
         }
         if let PlayLibrary::Awaited(_, since) = play.library {
             self.awaited_since = self.awaited_since.max(Some(since));

@@ -196,8 +196,7 @@ impl Sessions {
                 self.record(&key, credit);
             }
             if let Some(play) = self.live.remove(&key) {
-                let at = play.clock.superseded().unwrap_or(now);
-                self.finish(play, reason, at, effects);
+                self.finish(play, reason, now, effects);
             }
         }
         for play in self.ended.iter_mut() {
@@ -251,7 +250,7 @@ impl Sessions {
                     self.pending.forget(key);
                 }
             }
-            self.confirm(key, session, started);
+            self.confirm(key, session, started, now);
             return;
         }
         let found = self.pending.take(key, item, started);
@@ -305,7 +304,7 @@ impl Sessions {
             }
             return;
         }
-        self.confirm(key, session, started);
+        self.confirm(key, session, started, now);
         if let Some(found) = found.filter(|_| goes_on)
             && let Some(play) = self.live.get_mut(key)
         {
@@ -321,11 +320,11 @@ impl Sessions {
     }
 
     /// The live play under `key` is listed as `session`.
-    fn confirm(&mut self, key: &str, session: &Session, started: Instant) {
+    fn confirm(&mut self, key: &str, session: &Session, started: Instant, now: Instant) {
         let (hide, interruptions) = (self.hide, self.interruptions);
         if let Some(play) = self.live.get_mut(key) {
             play.interruptions = interruptions;
-            let credit = play.apply_listing(session, started, hide);
+            let credit = play.apply_listing(session, started, now, hide);
             self.watch.live(play);
             if let (Title::Wanted, Some(id)) = (play.title, play.rating_key) {
                 self.titles.want(id, play.clock.confirmed());

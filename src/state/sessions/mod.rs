@@ -133,7 +133,8 @@ impl Sessions {
         }
     }
 
-    /// A play is live no longer. Its labels are completed by [`Self::update_labels`].
+    /// A play is live no longer since `at`, or since the next item under its key was first heard of.
+    /// Its labels are completed by [`Self::update_labels`].
     fn finish(
         &mut self,
         mut play: Box<Play>,
@@ -141,6 +142,7 @@ impl Sessions {
         at: Instant,
         effects: &mut Effects,
     ) {
+        let at = play.clock.superseded().unwrap_or(at);
         play.mark_ended(reason, at);
         if let Some(series) = play.series {
             self.series.end(series, at);

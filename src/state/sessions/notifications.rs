@@ -5,7 +5,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::Sessions;
+use super::{Sessions, counting::Totals};
 use crate::{
     plex::{
         id::Id,
@@ -23,6 +23,8 @@ const REFUTED_PAUSE: Duration = Duration::from_millis(500);
 const MAX_REFUTED: u32 = 7;
 /// After a stop, what follows under the same key is listed within this time.
 const STOP_SETTLES: Duration = Duration::from_secs(1);
+/// A `stopped` comes at most this long after the session has left the listing.
+const STOP_LAG: Duration = Duration::from_secs(5);
 /// After a stop that names no live session, Plex is polled again for this long, because it may go on
 /// listing the session for a while.
 const STOP_RECHECKS: Duration = Duration::from_secs(12);
@@ -44,17 +46,15 @@ impl Sessions {
         };
         let Some(play) = self.live.get_mut(key) else {
             if over {
+                self.stop_unlisted(key, item, now);
                 self.pending.stop(key, item, now);
                 // A stop may come under a key of its own (node-plex-api#80).
                 if item.is_some() && self.live.values().any(|play| play.rating_key == item) {
                     effects.request_sessions(now);
                     self.recheck_until = Some(now + STOP_RECHECKS);
                 }
-            } else {
-                let follows = self.ended.has_key(key);
-                if self.pending.on_notification(key, item, phase, follows, now) {
-                    effects.request_sessions(now);
-                }
+            } else if self.pending.on_notification(key, item, phase, now) {
+                effects.request_sessions(now);
             }
             return;
         };
@@ -90,7 +90,7 @@ impl Sessions {
                     (refuted, times) if refuted == item => REFUTED_PAUSE * (1 << times),
                     _ => Duration::ZERO,
                 };
-                if self.pending.on_notification(key, item, phase, true, now) {
+                if self.pending.on_notification(key, item, phase, now) {
                     effects.request_sessions(now + pause);
                 }
                 self.record(key, credit);
@@ -115,12 +115,38 @@ impl Sessions {
                     play.view_offset = Some(offset);
                 }
                 if let Some(phase) = phase {
-                    effects.refresh_sessions |= phase != play.phase();
+                    // Its bitrate and bandwidth may have changed, too.
+                    effects.refresh_sessions = true;
                     let credit = play.on_notification(phase, now);
                     self.watch.silence(play);
                     self.record(key, credit);
                 }
             }
+        }
+    }
+
+    /// A `stopped` of `item` under `key` that a listing without it overtook: it played until that
+    /// listing.
+    fn stop_unlisted(&mut self, key: &str, item: Option<Id>, now: Instant) {
+        let found = self.ended.find(key, "", |play| {
+            !play.is_other_item(item)
+                && play.end.is_some_and(|end| {
+                    end.reason == EndReason::Unlisted && now <= end.at + STOP_LAG
+                })
+        });
+        let id = found.map(|(id, _)| id);
+        let Some(play) = id.and_then(|id| self.ended.get_mut(id)) else {
+            return;
+        };
+        if let Some(end) = &mut play.end {
+            end.reason = EndReason::Stopped;
+            let credit = play.clock.stop(end.at);
+            let totals = Totals {
+                series: &mut self.series,
+                lasting: &mut self.lasting,
+                estimated_bytes: &mut self.estimated_bytes,
+            };
+            totals.record(play, credit);
         }
     }
 
