@@ -305,18 +305,7 @@ fn a_plex_that_refuses_everything_gets_at_most_900_requests_an_hour() {
     ] {
         for live in [0, 10] {
             let mut pure = streams(live);
-            for path in [
-                "/",
-                "/status",
-                "/media",
-                "/library",
-                "/statistics",
-                "/activities",
-                "/accounts",
-                "/updater",
-            ] {
-                pure.world.fault(path, fault.clone());
-            }
+            pure.world.fault_everywhere(&fault);
             pure.socket_down();
             let worst = worst_hour(pure, |pure, second| {
                 if second.is_multiple_of(27) {

@@ -146,18 +146,7 @@ fn a_whole_outage_is_logged_in_two_lines_and_the_socket_in_two() {
     let mut pure = Pure::connected(World::default());
     pure.wait(60.0);
     let before = pure.log.len();
-    for path in [
-        "/",
-        "/status",
-        "/media",
-        "/library",
-        "/statistics",
-        "/activities",
-        "/accounts",
-        "/updater",
-    ] {
-        pure.world.fault(path, Fault::Reset);
-    }
+    pure.world.fault_everywhere(&Fault::Reset);
     for _ in 0..60 {
         pure.socket_down();
         pure.wait(30.0);

@@ -5,13 +5,14 @@ use std::time::{Duration, Instant};
 use plex_exporter::{
     config::HiddenLabels,
     internals::{
-        Completed, Event, PlexError, PlexRequest, PlexResponse, Process, State, Timestamp,
-        decode_notification, decode_response, render,
+        Actions, Completed, Event, PlexError, PlexRequest, PlexResponse, Timestamp,
+        decode_notification, decode_response,
     },
 };
 use serde_json::{Value, json};
 
 use super::{
+    core::Core,
     fake_plex::{Fault, World},
     page_watch::PageWatch,
     samples::Samples,
@@ -27,7 +28,7 @@ struct InFlight {
 /// The state and its simulated Plex.
 pub struct Pure {
     pub world: World,
-    pub state: State,
+    core: Core,
     /// How long Plex takes to respond.
     pub delay: Duration,
     /// Everything that was requested, and when.
@@ -53,7 +54,7 @@ impl Pure {
         };
         let mut pure = Self {
             world,
-            state: State::new(hide, begun),
+            core: Core::new(hide, begun),
             delay: Duration::from_millis(1),
             requests: Vec::new(),
             log: Vec::new(),
@@ -84,30 +85,16 @@ impl Pure {
     }
 
     fn tick(&mut self) {
-        let now = self.timestamp();
-        let actions = self.state.tick(now);
-        self.dispatch(actions.requests);
-        self.note(
-            actions
-                .log_lines
-                .into_iter()
-                .map(|line| (line.level, line.text)),
-        );
-        let next = self.state.next_deadline();
-        assert!(
-            next.is_none_or(|next| next > now.monotonic),
-            "nothing to do, and no later deadline: the loop would spin"
-        );
+        let actions = self.core.tick(self.timestamp());
+        self.dispatch(actions);
     }
 
-    fn note(&mut self, lines: impl Iterator<Item = (log::Level, String)>) {
-        let lines = lines.filter(|(level, _)| *level <= log::Level::Info);
+    fn dispatch(&mut self, actions: Actions) {
+        let lines = actions.log_lines.into_iter();
+        let lines = lines.filter(|line| line.level <= log::Level::Info);
         self.log
-            .extend(lines.map(|(level, text)| format!("{level} {text}")));
-    }
-
-    fn dispatch(&mut self, requests: Vec<PlexRequest>) {
-        for request in requests {
+            .extend(lines.map(|line| format!("{} {}", line.level, line.text)));
+        for request in actions.requests {
             let target = request.path();
             let stalls = matches!(self.world.fault_of(&target), Some(Fault::Stall));
             let late = match self.world.fault_of(&target) {
@@ -156,10 +143,7 @@ impl Pure {
         let until = self.now + Duration::from_secs_f64(seconds);
         loop {
             let response = self.in_flight.iter().map(|request| request.due).min();
-            let next = [response, self.state.next_deadline()]
-                .into_iter()
-                .flatten()
-                .min();
+            let next = [response, self.core.deadline()].into_iter().flatten().min();
             let next = next.map(|next| next.saturating_duration_since(self.begun.monotonic));
             let Some(next) = next.filter(|next| *next <= until) else {
                 break;
@@ -186,14 +170,8 @@ impl Pure {
     }
 
     pub fn apply(&mut self, event: Event) {
-        let actions = self.state.apply(event, self.timestamp());
-        self.dispatch(actions.requests);
-        self.note(
-            actions
-                .log_lines
-                .into_iter()
-                .map(|line| (line.level, line.text)),
-        );
+        let actions = self.core.apply(event, self.timestamp());
+        self.dispatch(actions);
     }
 
     /// Plex sends a frame.
@@ -210,9 +188,7 @@ impl Pure {
 
     /// A scrape.
     pub fn page(&mut self) -> Samples {
-        let now = self.timestamp();
-        self.state.prepare_scrape(now);
-        let page = render(&self.state, &Process::default(), now, String::new());
+        let page = self.core.page(self.timestamp());
         self.watch.read(&page, |_| false);
         Samples::parse(&page)
     }

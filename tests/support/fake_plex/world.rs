@@ -76,6 +76,22 @@ impl World {
         self.faults.push((path.to_owned(), fault));
     }
 
+    /// The same fault for every HTTP endpoint that the exporter uses.
+    pub fn fault_everywhere(&mut self, fault: &Fault) {
+        for path in [
+            "/",
+            "/status",
+            "/media",
+            "/library",
+            "/statistics",
+            "/activities",
+            "/accounts",
+            "/updater",
+        ] {
+            self.fault(path, fault.clone());
+        }
+    }
+
     pub fn clear_fault(&mut self, path: &str) {
         self.faults.retain(|(own, _)| own != path);
     }
