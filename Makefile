@@ -8,7 +8,7 @@ DESTDIR ?=
 TOOLS = PATH="$(CURDIR)/target/tools/bin:$$PATH"
 
 .PHONY: run demo test test-static dashboard lint deny lint-files tools fmt bench fuzz fuzz-build soak static dist deb \
-	test-deb test-arm package image install uninstall
+	test-deb test-arm package image containerfile install uninstall
 
 run: ## Export the metrics of the Plex in PLEX_SERVER, with the token in PLEX_TOKEN
 	$(CARGO) run --release --quiet
@@ -109,6 +109,9 @@ package: ## What crates.io would get, and an installation out of it
 
 image: ## As root, with buildah: the image out of the static binary, and its own health check
 	@.ci/image "$$(.ci/static x86_64-unknown-linux-musl)"
+
+containerfile: ## As root, with buildah: the whole Containerfile on a base of Debian packages, and a comparison with `make static`
+	@.ci/containerfile
 
 install: ## Binary and systemd unit, below DESTDIR and PREFIX
 	$(CARGO) build --release --quiet
