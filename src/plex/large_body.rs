@@ -1,8 +1,8 @@
 //! Large responses, one at a time.
 //!
 //! Responses to several requests arrive at the same time, and each may have 10 MB. Up to
-//! [`MAX_SMALL`] bytes of each are decoded at the same time; only one goes on beyond that, until the
-//! event loop has applied it. The others wait, and with them, by way of TCP, Plex.
+//! [`MAX_SMALL`] bytes of each are decoded concurrently; only one response continues beyond that,
+//! until the event loop has applied it. The others wait, and through TCP backpressure so does Plex.
 
 use std::{
     io::{self, Read},
@@ -27,7 +27,7 @@ pub struct LargeBodies {
 pub struct Permit(Receiver<()>);
 
 impl LargeBodies {
-    /// Nobody has the permit yet.
+    /// The permit is not taken.
     #[must_use]
     pub fn new() -> Self {
         let (take, give_back) = bounded(1);

@@ -16,8 +16,8 @@ const LIVE_LIMIT: u32 = 1_800;
 const IDLE_TIMETABLE: u32 = 632;
 /// The same with live sessions: statistics 480, `/status/sessions` 120.
 const LIVE_TIMETABLE: u32 = 932;
-/// What an hour without a stable socket adds to either: `/status/sessions` is polled every 10 s (8
-/// s with live sessions), `/` less often, and there are 150 connection attempts.
+/// What an hour without a stable socket adds to either: `/status/sessions` is polled every 10 s
+/// (8 s with live sessions), `/` less often, and there are 150 connection attempts.
 const IDLE_POLLING: u32 = 274;
 const LIVE_POLLING: u32 = 480;
 /// Requests an hour without a socket while nobody plays, as the README promises.
@@ -143,7 +143,7 @@ impl RequestBudget {
         self.permits[purpose as usize].next()
     }
 
-    /// When a permit can be taken for a request of low priority: perhaps long ago.
+    /// When a permit is available for a request of low priority; may be in the past.
     #[must_use]
     pub fn next_spare_permit(&self, purpose: Purpose) -> Option<Instant> {
         self.permits[purpose as usize].next_spare()

@@ -7,10 +7,10 @@ use super::{
 };
 use crate::plex::{lenient::Text, wire::TranscodeSession};
 
-/// What a session is sent, as far as it is compared with its file.
+/// The output of a session, as compared with its file.
 #[derive(Debug)]
 pub struct Output<'a> {
-    /// What the transcoder does, or what the streams' decisions say.
+    /// The transcode, or the decisions of the streams.
     pub transcode: &'a TranscodeSession,
     /// Of the session's media, where the transcode names none.
     pub container: &'a str,
@@ -46,7 +46,8 @@ pub fn causes(source: Option<&Source>, output: &Output<'_>) -> Vec<&'static str>
             causes.push("video_codec");
         }
         if let Some(source) = source {
-            // The height of a wide picture is below its name: 1080 is often 800. So names come first.
+            // A wide picture has fewer lines than its name (1080 often has 800), so names come
+            // first.
             let to = lines(output.resolution).or(transcode.height.non_negative());
             if lines(&source.video_resolution)
                 .zip(to)
@@ -95,7 +96,7 @@ pub fn causes(source: Option<&Source>, output: &Output<'_>) -> Vec<&'static str>
     causes
 }
 
-/// The lines that a resolution's name stands for.
+/// The number of lines of a named resolution.
 fn lines(resolution: &str) -> Option<f64> {
     match resolution {
         "4k" => Some(2_160.0),

@@ -9,12 +9,13 @@ use crate::metrics::encode_labels;
 
 /// At most this many label sets are kept for each metric.
 pub const MAX_LABEL_SETS: usize = 2_000;
-/// From this many on, new users are counted as `other`, which leaves room for other labels' values.
+/// From this many on, new users are counted under `other`, which leaves room for values of other
+/// labels.
 const MAX_OWN_SETS: usize = 1_950;
 /// The value of labels beyond the limit.
 pub const OTHER: &str = "other";
 
-/// Names a row of a table.
+/// Identifies a row of a table.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RowId(usize);
 
@@ -33,7 +34,8 @@ impl DurationTable {
         self.rows.iter().map(|(labels, time)| (&**labels, *time))
     }
 
-    /// The row of a label set whose first label is the user or the like; `names` are the labels'.
+    /// The row of a label set with these label names. Its first label has the most values (such as
+    /// the user), and is the first to be counted under [`OTHER`].
     pub fn row<const N: usize>(&mut self, names: &[&str], values: [&str; N]) -> RowId {
         let mut folded = values;
         folded[0] = OTHER;

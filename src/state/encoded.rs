@@ -1,4 +1,4 @@
-//! The label texts of a play: built when a value changes, not when somebody scrapes.
+//! Encodes the label sets of a play: when a value changes, not at every scrape.
 
 use std::borrow::Cow;
 
@@ -67,7 +67,7 @@ impl EncodedLabels {
     }
 }
 
-/// The labels of `plex_session_bandwidth_kbps`; those of other metrics are how they begin.
+/// The labels of `plex_session_bandwidth_kbps`, which begin with those of other metrics.
 fn network(session: &str, user: &str, location: &str) -> Texts<3> {
     let text = encode(&catalogue::SESSION_BANDWIDTH, [session, user, location]);
     let viewer = encode(&catalogue::SESSION_PROGRESS, [session, user]).len();

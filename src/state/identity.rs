@@ -1,10 +1,10 @@
-//! What tells one play from another.
+//! The identity of a play.
 
 use super::texts::Texts;
 use crate::plex::wire::Session;
 
-/// What tells one play from another under the same `sessionKey`, which Plex hands out again after
-/// a restart, and keeps for the next episode. Empty parts are unknown and decide nothing.
+/// What distinguishes a play from others under the same `sessionKey`, which Plex reassigns after a
+/// restart, and keeps for the next episode. Empty parts are unknown and are not compared.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Identity(Texts<6>);
 
@@ -48,7 +48,7 @@ impl Identity {
         }
     }
 
-    /// Whether it is a channel of live TV, whatever programme runs there.
+    /// Whether it is a channel of live TV, independent of the programme.
     #[must_use]
     pub fn is_live_tv(&self) -> bool {
         self.parts().is_live_tv()
@@ -69,7 +69,7 @@ impl Identity {
         !self.info().is_empty() && self.info() == other.info()
     }
 
-    /// `Session.id`, empty where Plex does not tell.
+    /// `Session.id`, empty where Plex omits it.
     #[must_use]
     pub fn info(&self) -> &str {
         self.parts().info
@@ -84,7 +84,7 @@ impl Parts<'_> {
     fn is_other_item(&self, other: &Self) -> bool {
         let same_kind = self.is_live_tv() == other.is_live_tv();
         if self.is_live_tv() && same_kind {
-            // The number of live TV comes later than its key, and changes with the programme.
+            // The rating key of live TV appears later than its key, and changes with the programme.
             return self.key != other.key;
         }
         let numbered = !self.rating_key.is_empty() && !other.rating_key.is_empty();
@@ -116,7 +116,7 @@ mod tests {
     }
 
     #[test]
-    fn unknown_parts_decide_nothing() {
+    fn unknown_parts_are_not_compared() {
         let full = identity(
             r#"{"ratingKey":"7","User":{"id":"1"},"Player":{"machineIdentifier":"m"},"Session":{"id":"s"}}"#,
         );

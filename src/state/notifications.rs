@@ -1,7 +1,8 @@
-//! What notifications change, and what they are a reason to request.
+//! Applies notifications and the socket's changes of state, and schedules the requests that they
+//! call for.
 //!
-//! A request that a notification triggers takes a permit of the `budget`; what a notification tells
-//! by itself needs none.
+//! A request that a notification triggers takes a permit of the `budget`; applying the notification
+//! itself does not.
 
 use std::time::Instant;
 
@@ -32,10 +33,10 @@ impl State {
         self.connected_before = true;
         self.socket_up = true;
         self.sessions.interrupted();
-        // Nothing is replayed: what happened meanwhile is in the listings.
+        // Plex replays nothing: listings show what happened in the meantime.
         if self.socket_was_stable(now.monotonic) {
             self.schedule.sessions.reschedule(now.monotonic);
-            // The timetable without a socket is slower.
+            // Without a socket, `/` is polled less often.
             let server = now.monotonic + schedule::SERVER;
             self.schedule.server.hasten(server);
         } else {
@@ -67,8 +68,8 @@ impl State {
         }
     }
 
-    /// The socket changes at `now`: whether it had not for a while. One that connects and drops again
-    /// and again takes permits.
+    /// Records a change of the socket at `now`; true if it was stable before. Requests for a
+    /// flapping socket take permits.
     fn socket_was_stable(&mut self, now: Instant) -> bool {
         let before = self.socket_changed.replace(now);
         before.is_none_or(|before| now >= before + schedule::SOCKET_STABLE)

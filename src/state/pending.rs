@@ -1,8 +1,8 @@
 //! Sessions and items that notifications have named and no listing has shown yet.
 //!
-//! The first notification of a session may come before Plex lists it: that is normal, and no reason
-//! to lose when it began. The same goes for the next item under a known key: it began when it was
-//! first heard of, however late the listing comes.
+//! The first notification of a session may precede its listing: its time counts from then on all
+//! the same. Likewise, the next item under a known key begins when a notification first names it,
+//! however late the listing is.
 
 use std::{
     collections::BTreeMap,
@@ -15,27 +15,27 @@ use super::{
 };
 use crate::plex::id::Id;
 
-/// Pauses between listings while something is pending, in milliseconds: it shows within 1 s of being
-/// listed. After the last, only regular listings find it.
+/// Pauses between listings while something is pending, in milliseconds, so that it shows within 1 s
+/// of being listed. After the last one, only regular listings can show it.
 const RETRIES: &[u64] = &[
     300, 600, 900, 900, 900, 900, 900, 900, 900, 900, 900, 900, 900, 2_000, 4_000,
 ];
-/// A pending session is forgotten when no notification has named it for this long.
+/// A pending session is dropped when no notification has named it for this long.
 const KEEP: Duration = Duration::from_mins(4);
-/// That a pending item stopped is remembered for this long: Plex may list it a while longer.
+/// A stopped item stays pending for this long, because Plex may still list it.
 const KEEP_STOPPED: Duration = Duration::from_secs(30);
-/// At most this many keys are remembered; a real server has a handful.
+/// At most this many keys are pending; a real server has a handful.
 const MAX_KEYS: usize = 256;
 /// Items in a row under one key, for listings that take longer than a track.
 const MAX_ITEMS: usize = 8;
-/// What was observed longer ago than this says nothing about what is listed now.
+/// Older observations do not apply to a session that is listed now.
 const STALE: Duration = Duration::from_secs(24);
 
 #[derive(Debug)]
 struct PendingItem {
     item: Option<Id>,
     observed: Observed,
-    /// A notification said at this moment that it is over.
+    /// When a notification said that it stopped.
     stopped: Option<Instant>,
 }
 
@@ -43,7 +43,7 @@ struct PendingItem {
 struct PendingSession {
     /// When the newest item was first named.
     first: Instant,
-    /// When the last notification came.
+    /// When the last notification arrived.
     last: Instant,
     retries: usize,
     /// In the order of their first notifications.
@@ -55,9 +55,9 @@ struct PendingSession {
 pub struct Found {
     /// The notifications about it.
     pub observed: Observed,
-    /// When the next item under its key was first heard of.
+    /// When a notification first named the next item under its key.
     pub superseded: Option<Instant>,
-    /// When a notification said that it is over.
+    /// When a notification said that it stopped.
     pub stopped: Option<Instant>,
 }
 
@@ -67,18 +67,18 @@ impl PendingItem {
     }
 }
 
-/// What is pending.
+/// All that is pending.
 #[derive(Debug, Default)]
 pub struct Pending {
     /// Sessions, by key.
     sessions: BTreeMap<Box<str>, PendingSession>,
-    /// Transcodes that no listed session carries, how often each was a reason for a listing, and
-    /// when it was named last.
+    /// Transcodes that no listed session carries, with the listings that each has caused and when
+    /// it was last named.
     transcodes: BTreeMap<Box<str>, (u8, Instant)>,
 }
 
 impl Pending {
-    /// Takes a notification about an item that is not listed; true when it is new.
+    /// Records a notification about an item that is not listed; true when the item is new.
     pub fn on_notification(
         &mut self,
         key: &str,
@@ -127,8 +127,8 @@ impl Pending {
         self.sessions.get(key)?.items.first()?.item
     }
 
-    /// The session is listed as playing `listed`, in a response requested at `started`: what was
-    /// observed of it. What came before that item is over; what came after it stays pending.
+    /// Removes and returns what was observed of the item `listed`, which a response requested at
+    /// `started` shows. Earlier items under the key have ended; later ones stay pending.
     pub fn take(&mut self, key: &str, listed: Option<Id>, started: Instant) -> Option<Found> {
         let session = self.sessions.get_mut(key)?;
         let index = session.items.iter().rposition(|item| item.is(listed))?;
@@ -147,8 +147,8 @@ impl Pending {
         })
     }
 
-    /// `item` under `key` stopped at `now`; without an item, whatever is pending there. A listing
-    /// that was requested before may still show it.
+    /// Marks `item` under `key` as stopped at `now`; without an item, everything pending there. A
+    /// listing that was requested before may still show it.
     pub fn stop(&mut self, key: &str, item: Option<Id>, now: Instant) {
         if !self.sessions.contains_key(key) {
             self.on_notification(key, item, None, now);
@@ -161,13 +161,13 @@ impl Pending {
         }
     }
 
-    /// Nothing is pending under `key`.
+    /// Drops everything pending under `key`.
     pub fn forget(&mut self, key: &str) {
         self.sessions.remove(key);
     }
 
-    /// Takes a notification about a transcode that no session carries; true when it is a reason for
-    /// a listing. A download sends one every few seconds, so it is only a few times.
+    /// Records a notification about a transcode that no session carries; true when a listing is due
+    /// for it. A download sends one every few seconds, so only the first few cause a listing.
     pub fn on_transcode(&mut self, id: &str, now: Instant) -> bool {
         const MAX_LISTINGS: u8 = 3;
         self.transcodes.retain(|_, (_, last)| now < *last + KEEP);
@@ -181,7 +181,7 @@ impl Pending {
         new
     }
 
-    /// A listing requested at `started` has come, and does not show those that are left.
+    /// Schedules further listings for sessions that a listing requested at `started` did not show.
     pub fn recheck(&mut self, started: Instant, now: Instant, effects: &mut Effects) {
         self.sessions.retain(|_, session| {
             session
@@ -202,7 +202,7 @@ impl Pending {
         }
     }
 
-    /// How many keys are pending.
+    /// The number of pending keys.
     #[must_use]
     pub fn count(&self) -> usize {
         self.sessions.len()

@@ -1,11 +1,11 @@
-//! What a session does, and what notifications said of that before it was listed.
+//! The phase of a session, and the phases that notifications reported before it was listed.
 
 use std::time::{Duration, Instant};
 
-/// What a live session does.
+/// The phase of a live session.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Phase {
-    /// It moves on.
+    /// Playback advances.
     Playing,
     /// The user paused it.
     Paused,
@@ -14,7 +14,7 @@ pub enum Phase {
 }
 
 impl Phase {
-    /// Reads `Player.state` or a notification's `state`.
+    /// Parses `Player.state` or a notification's `state`.
     #[must_use]
     pub fn parse(state: &str) -> Option<Self> {
         let state = state.trim();
@@ -23,7 +23,7 @@ impl Phase {
             .find(|phase| phase.label().eq_ignore_ascii_case(state))
     }
 
-    /// Whether a state means that the session is over.
+    /// Whether a state means that the session has ended.
     #[must_use]
     pub fn is_over(state: &str) -> bool {
         ["stopped", "error"]
@@ -42,16 +42,16 @@ impl Phase {
     }
 }
 
-/// What notifications said about a session before it was listed.
+/// What notifications reported about a session before it was listed.
 #[derive(Debug, Clone, Copy)]
 pub struct Observed {
-    /// When the first of them came: the session began then.
+    /// When the first one arrived, which is when the session began.
     pub first: Instant,
     /// The phase it is in, once a notification named one.
     pub phase: Option<Phase>,
-    /// In this phase since then; what came before is in `played` and `buffered`.
+    /// When the current phase began; time before that is in `played` and `buffered`.
     since: Instant,
-    /// When the last of them came.
+    /// When the last one arrived.
     pub last: Instant,
     /// Time played before the current phase.
     pub played: Duration,
@@ -62,7 +62,7 @@ pub struct Observed {
 }
 
 impl Observed {
-    /// Nothing yet.
+    /// No phase is known yet.
     #[must_use]
     pub fn new(now: Instant) -> Self {
         Self {
@@ -76,7 +76,7 @@ impl Observed {
         }
     }
 
-    /// A notification says that it is in `phase`.
+    /// Applies a notification that reports `phase`.
     pub fn on_notification(&mut self, phase: Phase, now: Instant) {
         if self.phase != Some(phase) {
             self.close(now);
@@ -86,14 +86,14 @@ impl Observed {
         self.last = now;
     }
 
-    /// A notification says that it is over: what it did until then is complete.
+    /// Applies a notification that the session ended.
     pub fn stop(&mut self, now: Instant) {
         self.close(now);
         self.phase = None;
         self.last = now;
     }
 
-    /// Adds the time since the last change of phase to what was observed.
+    /// Adds the time up to `now` to the current phase.
     pub fn close(&mut self, now: Instant) {
         let time = now.saturating_duration_since(self.since);
         match self.phase {

@@ -7,14 +7,14 @@ use std::time::{Duration, Instant};
 
 use super::phase::{Observed, Phase};
 
-/// What a scrape shows may run ahead of the last report by this much.
+/// A scrape may count time up to this far beyond the last report.
 ///
-/// Clients report every 10 s, so in between the clock runs on; when a client vanishes without a
-/// word, at most this much too much was shown.
+/// Clients report every 10 s, and the clock runs on in between. When a client vanishes silently, at
+/// most this much too much has been counted.
 pub const LEAD: Duration = Duration::from_secs(13);
 /// A notification may arrive this much later than a listing that shows the same change.
 const NOTIFICATION_LAG: Duration = Duration::from_millis(500);
-/// After a gap longer than this, the position in the item tells how much was played in it.
+/// After a gap longer than this, the position in the item decides how much was played in it.
 pub const GAP: Duration = Duration::from_secs(45);
 
 /// Time that was counted in one step.
@@ -51,8 +51,8 @@ pub struct PlayClock {
     counted: Instant,
     /// It was last known to be in its phase at this moment.
     confirmed: Instant,
-    /// The next item under its key was heard of at this moment: it ended then, unless the listing
-    /// says otherwise.
+    /// When a notification first named the next item under its key: this one ended then, unless a
+    /// listing shows otherwise.
     superseded: Option<Instant>,
     /// After a listing that showed another phase: the phase before, the time in it that the position
     /// does not explain, and until when a notification of that change counts it.
@@ -72,7 +72,7 @@ impl PlayClock {
         }
     }
 
-    /// What the session does.
+    /// The phase of the session.
     #[must_use]
     pub fn phase(&self) -> Phase {
         self.phase
@@ -84,7 +84,7 @@ impl PlayClock {
         self.confirmed
     }
 
-    /// When the next item under its key was first heard of.
+    /// When a notification first named the next item under its key.
     #[must_use]
     pub fn superseded(&self) -> Option<Instant> {
         self.superseded
@@ -97,12 +97,12 @@ impl PlayClock {
         Credit::of(self.phase, time)
     }
 
-    /// Counts what a scrape at `now` may show.
+    /// Counts the time that a scrape at `now` may show.
     pub fn accrue(&mut self, now: Instant) -> Credit {
         self.advance(now.min(self.confirmed + LEAD))
     }
 
-    /// A notification says at `now` that it is in `phase`; it was in the last phase until then.
+    /// Applies a notification at `now` that reports `phase`; the previous phase lasted until then.
     pub fn observe(&mut self, phase: Phase, now: Instant) -> Credit {
         let mut credit = self.advance(now);
         if let Some((before, time, until)) = self.unexplained.take()
@@ -120,8 +120,9 @@ impl PlayClock {
         credit
     }
 
-    /// A listing requested at `started`, which arrives at `now`, shows it in `phase`, further by
-    /// `moved` in the item than when it was last confirmed, where both positions are known.
+    /// Applies a listing requested at `started` and received at `now` that shows it in `phase`,
+    /// further by `moved` in the item than when it was last confirmed, where both positions are
+    /// known.
     pub fn observe_listing(
         &mut self,
         phase: Phase,
@@ -133,15 +134,15 @@ impl PlayClock {
         let elapsed = until.saturating_duration_since(self.confirmed);
         let counted = self.counted.saturating_duration_since(self.confirmed);
         let target = match moved {
-            // It played all the time: a lost pause would have been two lost notifications.
+            // It played throughout: missing a pause would take two lost notifications.
             _ if phase == self.phase && elapsed <= GAP => elapsed,
             None if phase == self.phase => elapsed,
-            // When it changed is not known, but how far it came is.
+            // The moment of the change is unknown, but the position shows how much was played.
             Some(moved) if self.phase == Phase::Playing => elapsed.min(moved),
             _ => Duration::ZERO,
         };
         let mut credit = match moved {
-            // It was resumed during a long gap: how far it came is what it played.
+            // It was resumed during a long gap: the position shows how much was played.
             Some(moved) if self.phase != Phase::Playing && elapsed > GAP => Credit {
                 played: elapsed.min(moved),
                 ..Credit::default()
@@ -159,7 +160,7 @@ impl PlayClock {
         credit
     }
 
-    /// Takes what notifications said before it was listed.
+    /// Applies what notifications reported before it was listed.
     pub fn apply_observed(&mut self, observed: &Observed) -> Credit {
         let mut observed = *observed;
         observed.close(observed.last);
@@ -176,7 +177,7 @@ impl PlayClock {
         }
     }
 
-    /// The next item under its key was heard of at `now`: it was in its phase until then.
+    /// A notification at `now` names the next item under its key: the phase lasted until then.
     pub fn supersede(&mut self, now: Instant) -> Credit {
         if self.superseded.is_some() {
             return Credit::default();
@@ -187,25 +188,25 @@ impl PlayClock {
         credit
     }
 
-    /// Another item is listed under its key, in a response requested at `started`: it was in its
-    /// phase until then.
+    /// A response requested at `started` lists another item under its key: the phase lasted until
+    /// then.
     pub fn replace(&mut self, started: Instant) -> Credit {
         self.advance(started.min(self.confirmed + GAP))
     }
 
-    /// It was not superseded after all, and went on.
+    /// Reverts [`Self::supersede`]: it continued after all.
     pub fn reinstate(&mut self) {
         self.superseded = None;
     }
 
-    /// A notification says at `now` that it is over.
+    /// Applies a notification at `now` that it ended.
     pub fn stop(&mut self, now: Instant) -> Credit {
         let credit = self.advance(now);
         self.confirmed = self.confirmed.max(now);
         credit
     }
 
-    /// It runs again from `since`, after it had stopped.
+    /// Restarts the clock at `since`, after a stop.
     pub fn restart(&mut self, since: Instant) {
         self.superseded = None;
         self.counted = self.counted.max(since);
@@ -268,7 +269,7 @@ mod tests {
     }
 
     #[test]
-    fn the_position_tells_what_was_played_during_a_long_outage() {
+    fn the_position_shows_what_was_played_during_a_long_outage() {
         for (moved, expected) in [(0, 0), (100, 100), (5_000, 600)] {
             let (mut clock, at) = playing();
             clock.accrue(at(5));
@@ -295,7 +296,7 @@ mod tests {
     }
 
     #[test]
-    fn an_item_ends_when_the_next_is_first_heard_of() {
+    fn an_item_ends_when_the_next_is_first_named() {
         let (mut clock, at) = playing();
         assert_eq!(seconds(clock.supersede(at(9))), 9);
         assert_eq!(seconds(clock.accrue(at(12))), 0);

@@ -1,14 +1,15 @@
-//! Bounds for label values: what Plex (or a client) makes up cannot create series without end.
+//! Bounds for label values, so that unexpected values from Plex or a client cannot create series
+//! without limit.
 
 use std::borrow::Cow;
 
 use crate::plex::lenient::Number;
 
-/// An unknown word has at most this many bytes.
+/// The longest token that is kept, in bytes.
 const MAX_TOKEN: usize = 32;
 
-/// A word of Plex's vocabulary (decision, codec, location, type): lower case, without outer white
-/// space. A short, well-formed word passes even when it is new; anything else becomes `other`.
+/// Normalizes a token of Plex (decision, codec, location, type): trimmed and in lower case. A
+/// short, well-formed token passes even if it is unknown; anything else becomes `other`.
 #[must_use]
 pub fn normalize_token(text: &str) -> Cow<'_, str> {
     let text = text.trim();
@@ -25,23 +26,24 @@ pub fn normalize_token(text: &str) -> Cow<'_, str> {
     }
 }
 
-/// A resolution: `4k`, `1080`, `sd`. Sessions also say `1080p`, which is the same.
+/// Normalizes a resolution: `4k`, `1080`, `sd`. Sessions also send `1080p`.
 #[must_use]
 pub fn normalize_resolution(text: &str) -> Cow<'_, str> {
     match normalize_token(text) {
-        Cow::Borrowed(word) => Cow::Borrowed(without_p(word)),
-        Cow::Owned(word) => Cow::Owned(without_p(&word).to_owned()),
+        Cow::Borrowed(token) => Cow::Borrowed(without_p(token)),
+        Cow::Owned(token) => Cow::Owned(without_p(&token).to_owned()),
     }
 }
 
-fn without_p(word: &str) -> &str {
-    word.strip_suffix('p')
+fn without_p(token: &str) -> &str {
+    token
+        .strip_suffix('p')
         .filter(|digits| !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit()))
-        .unwrap_or(word)
+        .unwrap_or(token)
 }
 
 /// A bandwidth or bitrate in kbit/s, unless it is one of Plex's markers for "no limit" (10,000,000
-/// and above) or beyond reason.
+/// and above).
 #[must_use]
 pub fn plausible_kbps(number: Number) -> Option<f64> {
     const UNLIMITED: f64 = 10_000_000.0;
@@ -55,7 +57,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn documented_values_pass_and_drift_is_folded() {
+    fn documented_values_pass_and_variants_are_normalized() {
         for (text, expected) in [
             ("4k", "4k"),
             ("4K", "4k"),
@@ -79,9 +81,9 @@ mod tests {
 
     proptest! {
         #[test]
-        fn a_word_is_always_short_and_plain(text in "\\PC{0,60}") {
-            let word = normalize_token(&text);
-            prop_assert!(word.len() <= MAX_TOKEN && word.is_ascii() && !word.contains('"'));
+        fn a_token_is_always_short_and_plain(text in "\\PC{0,60}") {
+            let token = normalize_token(&text);
+            prop_assert!(token.len() <= MAX_TOKEN && token.is_ascii() && !token.contains('"'));
         }
     }
 }

@@ -1,4 +1,4 @@
-//! When which request is sent to Plex: a timetable, retries after failures, and requests on top of it.
+//! When each request is sent to Plex: by the timetable, as a retry, or on request.
 
 use std::time::{Duration, Instant};
 
@@ -15,17 +15,17 @@ const SERVER_RETRY: Duration = Duration::from_secs(10);
 pub const SERVER_TRANSCODE: Duration = Duration::from_millis(500);
 /// … or a bit later: it is polled again when it has not changed.
 pub const SERVER_TRANSCODE_AGAIN: Duration = Duration::from_millis(2_500);
-/// Whatever Plex refuses for lack of rights: more requests only fill its log.
+/// The pause after Plex refused a request for lack of rights: more requests only fill its log.
 pub const REFUSED: Duration = Duration::from_secs(15);
 /// `/media/providers`: which libraries there are.
 pub const PROVIDERS: Duration = Duration::from_mins(1);
 /// `/media/providers` follows this soon after a change …
 pub const PROVIDERS_CHANGED: Duration = Duration::from_secs(2);
-/// … but at most this often: summing up sizes costs Plex something.
+/// … but at most this often: computing the sizes is expensive for Plex.
 pub const PROVIDERS_MIN_INTERVAL: Duration = Duration::from_secs(30);
 /// `/media/providers` while a play waits for its library.
 pub const PROVIDERS_AWAITED: Duration = Duration::from_secs(10);
-/// `/status/sessions`, the socket up, sessions live: corrects what a lost notification left wrong.
+/// `/status/sessions`, the socket up, sessions live: corrects errors after a lost notification.
 pub const SESSIONS_LIVE: Duration = Duration::from_secs(30);
 /// `/status/sessions`, the socket up, no session.
 pub const SESSIONS_IDLE: Duration = Duration::from_mins(1);
@@ -41,7 +41,7 @@ pub const STATISTICS_IDLE: Duration = Duration::from_secs(30);
 pub const STATISTICS_LIVE: Duration = Duration::from_secs(15);
 /// `/statistics/…` without Plex Pass; sooner when a Pass arrives.
 pub const STATISTICS_WITHOUT_PASS: Duration = Duration::from_mins(15);
-/// `/activities`: notifications tell all but what was running before us.
+/// `/activities`: notifications report all but the activities that were running at the start.
 pub const ACTIVITIES: Duration = Duration::from_mins(10);
 /// `/activities` while something runs: its end may have been missed.
 pub const ACTIVITIES_RUNNING: Duration = Duration::from_mins(2);
@@ -62,18 +62,18 @@ pub fn retry_pause(failures: u32) -> Duration {
     Duration::from_secs(1 << failures.saturating_sub(1).min(6))
 }
 
-/// One thing to ask Plex for: when next, and whether a request is in flight.
+/// The schedule of one kind of request: when it is due, and whether it is in flight.
 #[derive(Debug, Clone, Copy)]
 pub struct Slot {
     /// By the timetable.
     scheduled: Option<Instant>,
-    /// On top of the timetable, with a permit.
+    /// In addition to the timetable, with a permit.
     requested: Option<Instant>,
     in_flight: bool,
     /// By the timetable, once more after the request in flight.
     again: bool,
     last_started: Option<Instant>,
-    /// When the last response came.
+    /// When the last response arrived.
     pub last_completed: Option<Instant>,
     /// Failures in a row.
     pub failures: u32,
@@ -98,20 +98,20 @@ impl Slot {
         }
     }
 
-    /// Asks for it at `moment` or before. While a request is in flight, that means once more
-    /// afterwards: the response on its way may be older than the reason to ask.
+    /// Requests it at `moment` or earlier. While a request is in flight, another one follows: the
+    /// pending response may be older than the reason for this call.
     pub fn request(&mut self, moment: Instant) {
         self.requested = Some(self.requested.map_or(moment, |due| due.min(moment)));
     }
 
-    /// Asks for it at `moment`, or `interval` after the last response if that is later.
+    /// Requests it at `moment`, or `interval` after the last response if that is later.
     pub fn request_spaced(&mut self, moment: Instant, interval: Duration) {
         let earliest = self.last_completed.map(|completed| completed + interval);
         self.request(earliest.map_or(moment, |earliest| moment.max(earliest)));
     }
 
-    /// Moves the timetable forward to `moment`; while a request is in flight, that means once more
-    /// afterwards, as with [`Self::request`].
+    /// Moves the timetable forward to `moment`; while a request is in flight, another one follows,
+    /// as with [`Self::request`].
     pub fn reschedule(&mut self, moment: Instant) {
         self.again = self.in_flight;
         self.scheduled = Some(self.scheduled.map_or(moment, |due| due.min(moment)));
@@ -122,7 +122,7 @@ impl Slot {
         self.scheduled = self.scheduled.map(|due| due.min(moment));
     }
 
-    /// The response came: the next request is due after `interval`, or sooner after a failure.
+    /// Completes the request: the next one is due after `interval`, or sooner after a failure.
     pub fn completed<T, E>(&mut self, result: &Result<T, E>, now: Instant, interval: Duration) {
         self.in_flight = false;
         self.last_completed = Some(now);
@@ -139,7 +139,7 @@ impl Slot {
         self.scheduled = Some(now + pause);
     }
 
-    /// Whether it is in flight, or requested on top of the timetable.
+    /// Whether it is in flight, or requested in addition to the timetable.
     #[must_use]
     pub fn is_pending(&self) -> bool {
         self.in_flight || self.requested.is_some()
@@ -166,7 +166,7 @@ impl Slot {
         if self.due(budget).is_none_or(|due| due > now) {
             return false;
         }
-        // What the timetable wants anyway costs no permit.
+        // A request that is due by the timetable takes no permit.
         if self.scheduled.is_none_or(|due| due > now) && !budget.take(self.purpose, now) {
             return false;
         }
@@ -178,7 +178,7 @@ impl Slot {
     }
 }
 
-/// Everything on the timetable.
+/// All requests on the timetable.
 #[derive(Debug)]
 pub struct Schedule {
     pub server: Slot,
@@ -192,8 +192,7 @@ pub struct Schedule {
 }
 
 impl Schedule {
-    /// Everything at once, but for the statistics: what they mean depends on whether the server has
-    /// Plex Pass.
+    /// Everything is due at once, except the statistics: whether to poll them depends on Plex Pass.
     #[must_use]
     pub fn starting(now: Instant) -> Self {
         let statistics = Slot::new(None, STATISTICS_IDLE, Purpose::Upkeep);
@@ -210,14 +209,14 @@ impl Schedule {
         }
     }
 
-    /// Plex recovered: what failed meanwhile is requested. (What waited is due by itself.)
+    /// Plex recovered: requests what failed in the meantime. (What was held back is due anyway.)
     pub fn plex_recovered(&mut self, now: Instant) {
         for (slot, _) in self.while_plex_is_up() {
             if slot.failures > 0 {
                 slot.request(now);
             }
         }
-        // Those that ran were forgotten with the outage.
+        // The outage cleared the running activities.
         if self.activities.last_completed.is_some() {
             self.activities.reschedule(now);
         }

@@ -12,10 +12,10 @@ use std::{
 
 /// A series stays for this long after the last of its plays ended.
 pub const KEEP_ENDED: Duration = Duration::from_mins(1);
-/// With more series than this, one whose play left for other labels goes at once.
+/// With more series than this, one whose play changed its labels is removed immediately.
 const MAX_LINGERING: usize = 12_000;
 
-/// Names a series while plays refer to it.
+/// Identifies a series while plays refer to it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct SeriesId(usize);
 
@@ -29,9 +29,9 @@ pub struct Series {
     members: usize,
     live: usize,
     last_ended: Option<Instant>,
-    /// What it counted went on under other labels: it is not shown until they come back.
+    /// Its counts moved to another series: it is hidden until a play has its labels again.
     moved: bool,
-    /// What was shown before that: no less is shown.
+    /// The values shown before that, below which it never falls.
     floor: (u64, Duration),
 }
 
@@ -66,7 +66,7 @@ pub struct SeriesTable {
     slots: Vec<Option<Series>>,
     free: Vec<usize>,
     by_labels: HashMap<Arc<str>, usize>,
-    /// Series whose last play left for other labels, and until when they are kept.
+    /// Series whose last play changed its labels, and until when they are kept.
     lingering: VecDeque<(Instant, usize)>,
 }
 
@@ -103,9 +103,9 @@ impl SeriesTable {
 
     /// A live play's labels change from those of `id` to `labels`.
     ///
-    /// What it counted moves with it. Of a series that it shares, the past stays behind, because a
-    /// counter must not fall. Where another live play has these labels (viewers swapped their session
-    /// keys), each goes on with the other's series. In no case is it counted again.
+    /// Its counts move with it, unless it shares its series: then they stay, because a counter must
+    /// not fall. If another live play has the new labels (viewers swapped their session keys), each
+    /// continues the other's series. The play is never counted again.
     pub fn relabel(&mut self, id: SeriesId, labels: &str, now: Instant) -> SeriesId {
         let Some(series) = self.slots[id.0].as_ref() else {
             return self.join(labels, Duration::ZERO);
@@ -127,13 +127,13 @@ impl SeriesTable {
             series.plays += plays;
             series.played += played;
         }
-        // Not again, but a series that is shown has at least one play.
+        // It is not counted again, but a visible series has at least one play.
         series.plays = series.plays.max(1);
         series.moved = false;
         series.members += 1;
         series.live += 1;
         if let Some(series) = self.slots[id.0].as_mut().filter(|_| moves) {
-            // Remembered for as long as it would have been shown.
+            // Kept for as long as it would have been visible.
             series.floor = (series.plays(), series.played());
             (series.plays, series.played) = (0, Duration::ZERO);
             series.moved = true;
@@ -143,7 +143,7 @@ impl SeriesTable {
         SeriesId(target)
     }
 
-    /// A play left the series for other labels; without another one, the series goes later.
+    /// A play changed its labels; without another play, the series is removed later.
     fn linger(&mut self, id: SeriesId, now: Instant) {
         if self.by_labels.len() > MAX_LINGERING {
             return self.leave(id);
@@ -156,7 +156,7 @@ impl SeriesTable {
         }
     }
 
-    /// Removes the series whose plays left for other labels long enough ago.
+    /// Removes the series whose plays changed their labels long enough ago.
     pub fn expire(&mut self, now: Instant) {
         while let Some((until, id)) = self.lingering.front().copied()
             && until <= now
@@ -191,7 +191,7 @@ impl SeriesTable {
         }
     }
 
-    /// An ended play is forgotten. The series goes with the last one.
+    /// Removes an ended play, and with the last one the series.
     pub fn leave(&mut self, id: SeriesId) {
         if let Some(series) = self.slots[id.0].as_mut() {
             series.members = series.members.saturating_sub(1);
@@ -229,7 +229,7 @@ impl SeriesTable {
             self.free.push(id);
         }
         if self.by_labels.is_empty() {
-            // The memory of a crowd goes when the last of it has gone.
+            // Releases the memory of many series once the last one is gone.
             *self = Self::default();
         }
     }
@@ -263,7 +263,7 @@ mod tests {
         let second = table.join("a", SECOND);
         assert_eq!(first, second);
         assert_eq!(shown(&table, now), [("a".to_owned(), 2, 7)]);
-        // The first is forgotten; the series stays as long as the second does.
+        // The first one is removed; the series stays as long as the second one.
         table.leave(first);
         table.add(second, SECOND);
         assert_eq!(
@@ -304,7 +304,7 @@ mod tests {
         let second = table.relabel(second, "a", now);
         let values = [("a".to_owned(), 1, 8), ("b".to_owned(), 1, 8)];
         assert_eq!(shown(&table, now), values);
-        // The labels "c" are kept in mind for a minute, and not shown.
+        // The labels "c" are kept for a minute, but not shown.
         assert_eq!(table.count(), 3);
         table.expire(now + KEEP_ENDED);
         assert_eq!(table.count(), 2);

@@ -14,14 +14,14 @@ use crate::plex::{
 pub(super) const UNKNOWN: &str = "unknown";
 pub(super) const NONE: &str = "none";
 
-/// The streams that a session plays, by number: the same in the library.
+/// The streams that a session plays, by id; the ids are the same in the library.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct SelectedStreams {
     audio: Box<str>,
     subtitle: Box<str>,
     /// Whether the session lists its audio and subtitle streams at all.
     listed: bool,
-    /// Whether the transcoder works on subtitles, listed or not.
+    /// Whether the transcoder processes subtitles, listed or not.
     subtitled: bool,
 }
 
@@ -56,7 +56,7 @@ struct Track {
     is_audio: bool,
     codec: Box<str>,
     channels: Option<f64>,
-    /// The library's choice, where the session names none.
+    /// Whether the library selects it, for sessions that select none.
     selected: bool,
 }
 
@@ -78,7 +78,7 @@ pub struct Source {
     analysed: bool,
 }
 
-/// The versions of a library item: the number, the file's resolution, and what it is.
+/// The versions of a library item: id, the file's resolution, and its description.
 #[derive(Debug)]
 pub struct Versions(Vec<(Box<str>, Box<str>, Source)>);
 
@@ -96,7 +96,7 @@ impl Versions {
         Self(versions.iter().map(version).collect())
     }
 
-    /// The version with this number, or else the first: the file's resolution, and what it is.
+    /// The file's resolution and the description of the version with this id, or else of the first.
     #[must_use]
     pub fn get(&self, id: &str) -> Option<(&str, &Source)> {
         let mut versions = self.0.iter();
@@ -127,7 +127,7 @@ impl Default for Source {
 }
 
 impl Source {
-    /// What the library item's version `media` is, of which the session plays `selected`.
+    /// Describes the version `media` of a library item, of which the session plays `selected`.
     #[must_use]
     pub fn of(media: &Media, selected: &SelectedStreams) -> Self {
         let streams = media
@@ -142,7 +142,7 @@ impl Source {
             .unwrap_or_else(|| video.map_or_else(missing, |_| UNKNOWN.into()));
         let tracks = streams.iter().filter_map(|stream| {
             let is_audio = stream.is(AUDIO);
-            // What a stream does not tell, the version does for its first audio stream.
+            // What an audio stream omits, the version may give for its first one.
             let (codec, channels) = if is_audio {
                 (media.audio_codec.get(), media.audio_channels)
             } else {
@@ -180,7 +180,7 @@ impl Source {
         source
     }
 
-    /// The session plays these of its streams now.
+    /// Selects the streams that the session plays.
     pub fn select(&mut self, selected: &SelectedStreams) {
         let of_kind = |is_audio: bool| {
             self.tracks
@@ -260,7 +260,7 @@ mod tests {
             (&*source.audio_codec, &*source.subtitle_codec),
             ("eac3", "none")
         );
-        // Burnt-in subtitles that the session does not list are the file's.
+        // Burnt-in subtitles that the session does not list are those of the file.
         let session: Session =
             serde_json::from_str(r#"{"TranscodeSession":{"subtitleDecision":"burn"}}"#).unwrap();
         source.select(&SelectedStreams::of(&session));
@@ -268,7 +268,7 @@ mod tests {
     }
 
     #[test]
-    fn what_plex_does_not_say_is_unknown_and_what_is_not_there_is_none() {
+    fn omitted_values_are_unknown_and_missing_streams_are_none() {
         let track = Source::of(
             &media(
                 r#"{"container":"flac","audioCodec":"flac","audioChannels":2,

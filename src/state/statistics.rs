@@ -1,13 +1,13 @@
-//! Host load, and values that count only while Plex goes on supplying them.
+//! Host load, and values that expire when Plex stops supplying them.
 
 use std::time::{Duration, Instant};
 
 use crate::plex::{lenient::Number, wire::ResourceSample};
 
-/// A series disappears when Plex has not supplied it for this long, rather than freeze.
+/// A value that Plex has not supplied for this long disappears instead of freezing.
 const STALE_AFTER: Duration = Duration::from_mins(1);
 
-/// A value that counts only while Plex goes on supplying it.
+/// A value that expires when Plex stops supplying it.
 #[derive(Debug)]
 pub struct Expiring<T> {
     value: T,
@@ -30,7 +30,7 @@ impl<T> Expiring<T> {
         self.supplied = Some(now);
     }
 
-    /// The value, unless it is stale or never came.
+    /// The value, unless it is stale or was never supplied.
     #[must_use]
     pub fn get(&self, now: Instant) -> Option<&T> {
         self.supplied
@@ -93,7 +93,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_supplied_any_more_vanishes() {
+    fn a_value_that_is_no_longer_supplied_disappears() {
         let mut fresh = Expiring::<f64>::default();
         let now = Instant::now();
         assert_eq!(fresh.get(now), None);

@@ -1,7 +1,7 @@
 //! Several short texts in one allocation.
 //!
-//! A thousand plays have dozens of texts each, most of a few bytes. In an allocation of its own each
-//! would take 16 bytes at least, and as many for the pointer.
+//! A thousand plays have dozens of texts each, most of a few bytes. In its own allocation, each
+//! would take at least 16 bytes, and as many again for the pointer.
 
 /// `N` texts.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -12,13 +12,13 @@ pub struct Texts<const N: usize> {
 }
 
 impl<const N: usize> Texts<N> {
-    /// The same texts, together.
+    /// Joins `texts`.
     #[must_use]
     pub fn of(texts: [&str; N]) -> Self {
         let mut length = 0;
         let ends = texts.map(|text| {
             length += text.len();
-            // What Plex says is cut at 256 bytes.
+            // Plex's texts are truncated to 256 bytes.
             u32::try_from(length).unwrap_or(u32::MAX)
         });
         Self {
@@ -27,7 +27,7 @@ impl<const N: usize> Texts<N> {
         }
     }
 
-    /// Those up to this one, as one text.
+    /// The texts up to the one at `last`, joined.
     #[must_use]
     pub fn until(&self, last: usize) -> &str {
         self.text
@@ -35,7 +35,7 @@ impl<const N: usize> Texts<N> {
             .unwrap_or_default()
     }
 
-    /// All of them.
+    /// All texts.
     #[must_use]
     pub fn all(&self) -> [&str; N] {
         let mut begin = 0;
@@ -61,7 +61,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn what_goes_in_comes_out(texts: [String; 3]) {
+        fn joined_texts_are_separated_again(texts: [String; 3]) {
             let texts = texts.each_ref().map(String::as_str);
             let together = Texts::of(texts);
             prop_assert_eq!(together.all(), texts);
@@ -70,7 +70,7 @@ mod tests {
     }
 
     #[test]
-    fn texts_that_only_meet_elsewhere_differ() {
+    fn texts_with_other_boundaries_differ() {
         assert_ne!(Texts::of(["a", "bc"]), Texts::of(["ab", "c"]));
         assert_eq!(Texts::<2>::default().all(), ["", ""]);
     }

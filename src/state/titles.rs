@@ -13,24 +13,24 @@ pub const TITLES_AT_ONCE: usize = 2;
 /// The longest pause between attempts at a title that fails.
 const LONGEST_RETRY: Duration = Duration::from_mins(5);
 
-/// Failed attempts, and not to be requested before this moment.
+/// A title to be requested after this moment, and its failed attempts.
 #[derive(Debug, Clone, Copy)]
-struct Wanted {
+struct Waiting {
     failures: u32,
     after: Instant,
 }
 
-/// What is to be fetched.
+/// The titles to be fetched.
 #[derive(Debug, Default)]
 pub struct Titles {
-    waiting: BTreeMap<Id, Wanted>,
-    /// The same, by moment.
+    waiting: BTreeMap<Id, Waiting>,
+    /// The same titles, by moment.
     queue: BTreeSet<(Instant, Id)>,
     in_flight: BTreeMap<Id, u32>,
 }
 
 impl Titles {
-    /// A play waits for the metadata of a title.
+    /// Adds a title whose metadata a play waits for.
     pub fn want(&mut self, id: Id, now: Instant) {
         if !self.in_flight.contains_key(&id) && !self.waiting.contains_key(&id) {
             self.wait(id, 0, now);
@@ -38,7 +38,7 @@ impl Titles {
     }
 
     fn wait(&mut self, id: Id, failures: u32, after: Instant) {
-        self.waiting.insert(id, Wanted { failures, after });
+        self.waiting.insert(id, Waiting { failures, after });
         self.queue.insert((after, id));
     }
 
@@ -49,15 +49,15 @@ impl Titles {
         self.queue.first().copied().filter(|_| free)
     }
 
-    /// The request for a title is in flight.
+    /// Marks the request for a title as in flight.
     pub fn start(&mut self, id: Id) {
-        if let Some(wanted) = self.waiting.remove(&id) {
-            self.queue.remove(&(wanted.after, id));
-            self.in_flight.insert(id, wanted.failures);
+        if let Some(waiting) = self.waiting.remove(&id) {
+            self.queue.remove(&(waiting.after, id));
+            self.in_flight.insert(id, waiting.failures);
         }
     }
 
-    /// The request for a title is over; `retry` says to send it again later.
+    /// Completes the request for a title; with `retry`, it is sent again later.
     pub fn completed(&mut self, id: Id, retry: bool, now: Instant) {
         let failures = self.in_flight.remove(&id);
         if let Some(failures) = failures.filter(|_| retry) {

@@ -96,8 +96,8 @@ impl Libraries {
     }
 
     /// Applies the response to `query`. Returns the outcome of counting the items once it is known;
-    /// after a failure the last value is kept. The first 404 in a row is no failure yet: the library
-    /// was probably removed, which the next list of libraries tells.
+    /// after a failure the last value is kept. The first 404 in a row is not a failure yet: the
+    /// library was probably removed, which the next list of libraries shows.
     pub fn apply_count<'a>(
         &mut self,
         query: ItemsQuery,

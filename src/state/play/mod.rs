@@ -1,4 +1,4 @@
-//! One play: a session, from its first listing until its series is forgotten.
+//! One play: a session, from its first listing until its series is removed.
 
 mod stream;
 
@@ -23,27 +23,27 @@ use crate::{
     },
 };
 
-/// A position this far before the last one is a new start, and no inaccuracy.
+/// A position that is this many milliseconds before the last one means a new start, not jitter.
 const REWIND: f64 = 5_000.0;
-/// A notification keeps naming another item than the listing for this long, and the listed one moves
-/// on: then they are the same item by two numbers …
+/// When notifications name another item than the listing for this long while the listed one makes
+/// progress, both are the same item under two rating keys …
 const ALIAS_AFTER: Duration = Duration::from_secs(3);
-/// … and after this time even if it does not.
+/// … and after this time even without progress.
 const ALIAS_AFTER_LONG: Duration = Duration::from_secs(20);
 
-/// A play waits for its library this long; then it is `unknown`.
+/// A play waits for its library for this long; then the library is `unknown`.
 pub const LIBRARY_WAIT: Duration = Duration::from_mins(1);
 
-/// How far the request for the title's metadata is.
+/// The state of the request for the title's metadata.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Title {
     /// Nothing to request: no rating key.
     None,
-    /// Wanted, and not requested yet or in flight.
+    /// Needed: not requested yet, or in flight.
     Wanted,
     /// The request failed and will be repeated.
     Retried,
-    /// Arrived, or given up.
+    /// Received, or given up.
     Done,
 }
 
@@ -55,16 +55,16 @@ impl Title {
     }
 }
 
-/// Why a play is over.
+/// Why a play ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum EndReason {
     /// A `stopped` notification.
     Stopped,
     /// Another item plays under its key.
     Replaced,
-    /// It is listed no longer.
+    /// It is no longer listed.
     Unlisted,
-    /// An outage: it may go on afterwards.
+    /// An outage: it may resume afterwards.
     Orphaned,
 }
 
@@ -104,11 +104,11 @@ pub struct PlayRows {
 pub struct Play {
     /// Plex's `sessionKey`.
     pub session: Box<str>,
-    /// What tells it from other plays.
+    /// What distinguishes it from other plays.
     pub identity: Identity,
     /// Label values.
     pub labels: LabelValues,
-    /// Its label sets as text; built anew after a value changed.
+    /// Its encoded label sets; rebuilt after a value changed.
     pub encoded: Option<EncodedLabels>,
     /// Its series, from the moment its labels are complete.
     pub series: Option<SeriesId>,
@@ -118,29 +118,29 @@ pub struct Play {
     pub played: Duration,
     /// Set once it is over.
     pub end: Option<End>,
-    /// Whether it was ever seen playing: only then it has series of plays.
+    /// Whether it was ever observed playing; only then does it have a series.
     pub has_played: bool,
     /// It began while the exporter watched, and is not counted as a start yet.
     pub start_uncounted: bool,
     /// A notification about it last came at this moment.
     notified: Option<Instant>,
-    /// Where it belongs.
+    /// The library it belongs to.
     pub library: PlayLibrary,
     /// `library`, `library_id` and `library_type`, as they were last known.
     pub library_labels: Texts<3>,
-    /// The item's number.
+    /// The item's id.
     pub rating_key: Option<Id>,
-    /// Other numbers under which notifications name the same item.
+    /// Other rating keys by which notifications name the same item.
     aliases: Vec<Id>,
-    /// The item that notifications named under its key until one named this item again, and how
-    /// often that happened again.
+    /// The item that notifications last named under its key before they named this one again, and
+    /// how often that recurred.
     pub refuted: (Option<Id>, u32),
-    /// How far its metadata is.
+    /// The state of its metadata.
     pub title: Title,
     /// The file, once its metadata has arrived.
     pub source: Option<Box<Source>>,
     selected_streams: SelectedStreams,
-    /// Where its time is counted beside its series.
+    /// Its rows in the lasting counters.
     pub rows: PlayRows,
     media_id: Box<str>,
     part_decision: Box<str>,
@@ -153,22 +153,22 @@ pub struct Play {
     pub bandwidth: Option<f64>,
     /// Milliseconds into the item, when it was last confirmed.
     pub view_offset: Option<f64>,
-    /// Where it was when it was first listed after another item was heard of under its key.
+    /// Its position when it was first listed after a notification named another item under its key.
     superseded_offset: Option<f64>,
     /// Milliseconds of the item.
     pub duration: Option<f64>,
     /// What the transcoder does for it.
     pub transcode: Option<Box<TranscodeSession>>,
-    /// What the decisions of its streams say, where no TranscodeSession does.
+    /// The decisions of its streams, where no TranscodeSession has any.
     stream_decisions: Option<Box<TranscodeSession>>,
-    /// The transcode that notifications last named and no listing showed: that is requested once.
+    /// The transcode that notifications last named and no listing showed; it causes one listing.
     unlisted_transcode: Option<Box<str>>,
     /// The number of interruptions of the connection when it was last listed.
     pub interruptions: u64,
 }
 
 impl Play {
-    /// A play seen for the first time, live since `since`.
+    /// A newly listed play, live since `since`.
     #[must_use]
     pub fn new(key: &str, session: &Session, since: Instant, hide: HiddenLabels) -> Self {
         let rating_key = session.rating_key.get().and_then(Id::parse);
@@ -218,7 +218,7 @@ impl Play {
         play
     }
 
-    /// Looks up its library, unless that is known to be none.
+    /// Looks up its library, unless it has none.
     pub fn resolve_library(&mut self, libraries: &Libraries, now: Instant) {
         let (id, since) = match self.library {
             PlayLibrary::Unknown => return,
@@ -246,14 +246,14 @@ impl Play {
         }
     }
 
-    /// What it does.
+    /// Its phase.
     #[must_use]
     pub fn phase(&self) -> Phase {
         self.clock.phase()
     }
 
-    /// Whether the listed position says that playing began again after this play was last known:
-    /// it went backwards, and is no further than the time that has passed since.
+    /// Whether the listed position shows that the item was started again since this play was last
+    /// confirmed: it went backwards, and is no further than the time that has passed since.
     #[must_use]
     pub fn starts_again(&self, session: &Session, started: Instant) -> bool {
         let (Some(before), Some(listed)) = (self.view_offset, session.view_offset.non_negative())
@@ -264,7 +264,7 @@ impl Play {
         listed + REWIND < before && listed <= passed.as_secs_f64() * 1_000.0 + REWIND
     }
 
-    /// A notification says that it is in `phase` at `now`.
+    /// Applies a notification at `now` that reports `phase`.
     pub fn on_notification(&mut self, phase: Phase, now: Instant) -> Credit {
         self.notified = Some(now);
         self.has_played |= phase == Phase::Playing;
@@ -274,7 +274,7 @@ impl Play {
         self.clock.observe(phase, now)
     }
 
-    /// Takes what notifications said before it was listed.
+    /// Applies what notifications reported before it was listed.
     pub fn apply_observed(&mut self, observed: &Observed) -> Credit {
         self.notified = Some(observed.last);
         let credit = self.clock.apply_observed(observed);
@@ -282,9 +282,9 @@ impl Play {
         credit
     }
 
-    /// It is live no longer.
+    /// Marks it as ended.
     pub fn mark_ended(&mut self, reason: EndReason, at: Instant) {
-        // Only its series is shown from now on, and that has its own text.
+        // Only its series is shown from now on, which has its own encoded labels.
         self.encoded = None;
         self.end = Some(End {
             at,
@@ -293,19 +293,20 @@ impl Play {
         });
     }
 
-    /// It is live again.
+    /// Marks it as live again.
     pub fn mark_live(&mut self) {
         self.end = None;
         self.notified = None;
     }
 
-    /// Whether a notification came after `moment`, so that a response from before it is outdated.
+    /// Whether a notification arrived after `moment`, so that a response requested then is
+    /// outdated.
     #[must_use]
     pub fn was_notified_after(&self, moment: Instant) -> bool {
         self.notified.is_some_and(|notified| notified > moment)
     }
 
-    /// Takes what `/status/sessions`, requested at `started`, says about it at `now`.
+    /// Applies the session as `/status/sessions`, requested at `started`, lists it at `now`.
     pub fn apply_listing(
         &mut self,
         session: &Session,
@@ -331,18 +332,18 @@ impl Play {
         credit
     }
 
-    /// Whether `item` is known to be another than this play's.
+    /// Whether `item` is certainly another item than this play's.
     #[must_use]
     pub fn is_other_item(&self, item: Option<Id>) -> bool {
-        // Live TV changes its number with the programme.
+        // The rating key of live TV changes with the programme.
         let other =
             |item| self.rating_key.is_some_and(|own| own != item) && !self.aliases.contains(&item);
         !self.identity.is_live_tv() && item.is_some_and(other)
     }
 
     /// A listing requested at `started` still shows this play as `session`, although notifications
-    /// named `other` under its key. When it moves on in its item all the same, or after a long while,
-    /// that is the same item by another number; true then.
+    /// named `other` under its key. If it makes progress nevertheless, or after a long while,
+    /// `other` is the same item under another rating key, and becomes an alias; true then.
     pub fn accept_alias(&mut self, other: Option<Id>, session: &Session, started: Instant) -> bool {
         const MAX_ALIASES: usize = 4;
         let Some(superseded) = self.clock.superseded().filter(|at| *at < started) else {
@@ -350,8 +351,8 @@ impl Play {
         };
         let offset = session.view_offset.non_negative();
         let first = *self.superseded_offset.get_or_insert(offset.unwrap_or(0.0));
-        let moves_on = offset.is_some_and(|offset| offset >= first + 1_000.0);
-        let alias = (moves_on && started >= superseded + ALIAS_AFTER)
+        let progressed = offset.is_some_and(|offset| offset >= first + 1_000.0);
+        let alias = (progressed && started >= superseded + ALIAS_AFTER)
             || started >= superseded + ALIAS_AFTER_LONG;
         if !alias {
             return false;
@@ -365,7 +366,7 @@ impl Play {
         true
     }
 
-    /// Its labels changed: their text and where its time is counted are looked up anew.
+    /// Drops its encoded labels and counter rows, because a label changed.
     pub fn labels_changed(&mut self) {
         self.encoded = None;
         self.rows = PlayRows::default();
@@ -378,8 +379,8 @@ impl Play {
     }
 }
 
-/// `Player.state`. A session that is listed without one is live, and live sessions mostly play; one
-/// in an unknown state is not taken to play.
+/// The phase of a listed session. Without `Player.state` it counts as playing, as most live
+/// sessions are; in an unknown state it does not.
 fn listed_phase(session: &Session) -> Phase {
     let state = session.player.get().and_then(|player| player.state.get());
     state.map_or(Phase::Playing, |state| {

@@ -23,7 +23,7 @@ impl Play {
         if let Some(item) = session.rating_key.get().and_then(Id::parse)
             && self.rating_key != Some(item)
         {
-            // Live TV may tell it later, and changes it with the programme.
+            // Live TV may send it later, and changes it with the programme.
             self.rating_key = Some(item);
             self.title = Title::Wanted;
         }
@@ -78,10 +78,11 @@ impl Play {
         self.classify(LabelValues::of(session, hide));
     }
 
-    /// Completes `values` by what the transcode says, and notices whether anything changed.
+    /// Completes `values` with those that follow from the transcode, and stores them if anything
+    /// changed.
     fn classify(&mut self, mut values: LabelValues) {
-        // Where the streams say what happens, a part that only claims `transcode` is not believed:
-        // Plex calls it that when it only repackages it, too.
+        // Where streams have decisions, a part's `transcode` is ignored: Plex also sends that for
+        // mere repackaging.
         let part = Some(&*self.part_decision).filter(|decision| {
             !decision.is_empty()
                 && (self.stream_decisions.is_none() || !classify::is(Some(decision), "transcode"))
@@ -96,7 +97,7 @@ impl Play {
         }
     }
 
-    /// What happens to its streams: what its TranscodeSession says, or else the streams themselves.
+    /// The decisions about its streams: their own, or else those of its TranscodeSession.
     #[must_use]
     pub fn decisions(&self) -> Option<&TranscodeSession> {
         let streams = self.stream_decisions.as_deref();
@@ -116,7 +117,7 @@ impl Play {
         Some(classify::transcode_id(key))
     }
 
-    /// Whether a notification names the transcode `id` that is not known of it, for the first time.
+    /// Whether the transcode `id` is not known for this play, and is named for the first time.
     pub fn is_new_transcode(&mut self, id: &str) -> bool {
         let new = !self.owns_transcode(id) && self.unlisted_transcode.as_deref() != Some(id);
         if new {
@@ -125,8 +126,8 @@ impl Play {
         new
     }
 
-    /// Takes what a notification says about its transcode. `restarted` begins a new run of it,
-    /// which starts without hardware.
+    /// Applies a notification about its transcode. `restarted` begins a new run, whose hardware is
+    /// not that of the last.
     pub fn update_transcode(&mut self, newer: TranscodeSession, restarted: bool) {
         let Some(transcode) = self.transcode.as_deref_mut() else {
             return;
@@ -144,7 +145,7 @@ impl Play {
         self.classify(self.labels.clone());
     }
 
-    /// Takes the library item's metadata.
+    /// Applies the library item's metadata.
     pub fn apply_metadata(&mut self, versions: &Versions) {
         self.title = Title::Done;
         if let Some((resolution, source)) = versions.get(&self.media_id) {
@@ -156,17 +157,17 @@ impl Play {
         self.labels_changed();
     }
 
-    /// Why it is not played directly, inferred; empty when it is.
+    /// Why it is not played directly, inferred; empty if it is.
     #[must_use]
     pub fn causes(&self) -> Vec<&'static str> {
         if &*self.labels.stream_type == "direct play" {
             return Vec::new();
         }
-        let nothing = TranscodeSession::default();
+        let no_transcode = TranscodeSession::default();
         causes::causes(
             self.source.as_deref(),
             &Output {
-                transcode: self.decisions().unwrap_or(&nothing),
+                transcode: self.decisions().unwrap_or(&no_transcode),
                 container: &self.output_container,
                 resolution: &self.labels.stream_resolution,
                 bitrate: self.bitrate,
@@ -175,8 +176,8 @@ impl Play {
         )
     }
 
-    /// `stream_file_resolution`: the library item's. Until that is known, a stream that is sent as
-    /// it is has the file's own resolution.
+    /// `stream_file_resolution`: the library item's. Until that is known, that of the stream unless
+    /// it is transcoded.
     #[must_use]
     pub fn file_resolution(&self) -> &str {
         if self.file_resolution.is_empty() && &*self.labels.stream_type != "transcode" {
@@ -186,7 +187,7 @@ impl Play {
         }
     }
 
-    /// `stream_bitrate`: the first that was not zero, so that an adaptive stream stays one series.
+    /// `stream_bitrate`: the first one above zero, so that an adaptive stream stays one series.
     #[must_use]
     pub fn first_bitrate(&self) -> u64 {
         self.first_bitrate

@@ -1,4 +1,4 @@
-//! What Plex's responses change, endpoint by endpoint.
+//! Applies Plex's responses, endpoint by endpoint.
 
 mod server;
 
@@ -36,7 +36,7 @@ impl State {
         } = completed;
         let endpoint = request.endpoint();
         let result = match result {
-            // Any JSON could be an empty container; Plex says who it is.
+            // Any JSON object could pass as an empty container; Plex always names itself.
             Ok(PlexResponse::Server(server)) if server.machine_identifier.get().is_none() => {
                 Err(PlexError::not_plex())
             }
@@ -47,7 +47,7 @@ impl State {
         let took = now.monotonic.saturating_duration_since(started);
         self.exporter.observe_duration(endpoint, took);
         if started < self.begun {
-            // Requested from another server than the one that answers now.
+            // Requested from another server than the one that responds now.
             return;
         }
         match &result {
@@ -87,7 +87,7 @@ impl State {
         }
     }
 
-    /// What not every Plex offers.
+    /// Applies the response of an endpoint that not every Plex offers.
     fn optional_completed(
         &mut self,
         request: &PlexRequest,
@@ -177,7 +177,7 @@ impl State {
             .record(Subject::Endpoint(endpoint), error, effects);
     }
 
-    /// Records how a request for something went that not every Plex offers.
+    /// Records the outcome of a request to an endpoint that not every Plex offers.
     fn record_optional(&mut self, endpoint: Endpoint, result: &Response, effects: &mut Effects) {
         let missing = match endpoint {
             Endpoint::Resources => {
@@ -186,7 +186,7 @@ impl State {
             Endpoint::Bandwidth => "it needs Plex Pass: plex_transmit_bytes_total is absent",
             Endpoint::Accounts => "bytes by user are counted as `unknown`",
             Endpoint::Updater => "plex_update_available is absent",
-            _ => "plex_activities shows only what notifications tell",
+            _ => "plex_activities covers only what notifications report",
         };
         match result {
             Err(PlexError::NotFound) => {
@@ -230,7 +230,7 @@ impl State {
         let live = self.sessions.live().len() > 0;
         let interval = match result {
             Err(PlexError::Unauthorized | PlexError::Forbidden) => schedule::REFUSED,
-            // That Plex is back, `/` will tell.
+            // A response of `/` will show that Plex is back.
             Err(_) if !self.up => schedule::SESSIONS_LIVE,
             _ => match (self.socket_up, live) {
                 (true, true) => schedule::SESSIONS_LIVE,
@@ -282,7 +282,7 @@ impl State {
                 self.record(Endpoint::Metadata, None, effects);
                 self.sessions.apply_metadata(id, metadata, now);
             }
-            // Trailers and live TV have numbers that lead nowhere.
+            // The rating keys of trailers and live TV have no metadata.
             Ok(_) | Err(PlexError::NotFound) => self.sessions.metadata_failed(id, false, now),
             Err(error) => {
                 self.record(Endpoint::Metadata, Some(error), effects);
@@ -337,7 +337,7 @@ impl State {
     }
 }
 
-/// What this Plex does not offer, or refuses, is no failure that a quick retry could repair.
+/// Treats a missing or refused endpoint as success: a quick retry would not help.
 fn settle_missing(result: &Response) -> Result<(), ()> {
     match result {
         Ok(_) | Err(PlexError::NotFound | PlexError::Unauthorized | PlexError::Forbidden) => Ok(()),

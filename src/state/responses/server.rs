@@ -1,4 +1,4 @@
-//! What a response of `/` changes.
+//! Applies a response of `/`.
 
 use log::Level;
 
@@ -61,8 +61,8 @@ impl State {
         {
             effects.log(
                 Level::Warn,
-                "Plex: another server answers now (another machine identifier); everything \
-                 starts afresh under its server_id",
+                "Plex: another server responds now (its machine identifier differs); all metrics \
+                 start anew under its server_id",
             );
             self.reset_for_another_server(now);
         }

@@ -1,4 +1,4 @@
-//! Where plays and the time they play are counted.
+//! Counts plays, and the time they play, in the metrics that have their labels.
 
 use std::time::Instant;
 
@@ -13,7 +13,7 @@ use crate::state::{
     series::SeriesTable,
 };
 
-/// Where time is counted.
+/// The counters of time.
 pub(super) struct Totals<'a> {
     pub series: &'a mut SeriesTable,
     pub lasting: &'a mut Lasting,
@@ -39,7 +39,7 @@ impl Totals<'_> {
     }
 }
 
-/// Where plays are counted once their labels are complete.
+/// The counters of plays, and what completing a play's labels takes.
 pub(super) struct Counters<'a> {
     pub series: &'a mut SeriesTable,
     pub lasting: &'a mut Lasting,
@@ -52,13 +52,13 @@ impl Counters<'_> {
     /// Completes the labels of `play`, its series and its start.
     pub fn complete(&mut self, play: &mut Play, effects: &mut Effects) {
         let waits = (play.series.is_none() && play.has_played) || play.library_deadline().is_some();
-        // The series of an ended play stays what it was, and it has no others.
+        // The series of an ended play does not change any more, and it has no other samples.
         let outdated = play.encoded.is_none() && play.end.is_none();
         if !outdated && !waits {
             return;
         }
         play.resolve_library(self.libraries, self.now);
-        // Resolving the library may have changed them.
+        // Resolving the library may have discarded them.
         if play.encoded.is_none() && play.end.is_none() {
             if let Some(series) = play.series {
                 play.series = Some(self.series.relabel(series, &play_labels(play), self.now));

@@ -1,7 +1,7 @@
-//! What `/status/sessions` changes: it is the last word on which sessions are live.
+//! Applies `/status/sessions`, which decides which sessions are live.
 //!
-//! A listed session goes on with the live play under its key, or with a play that an outage
-//! interrupted, or begins a new one. A play that is listed no longer is over.
+//! A listed session continues the live play under its key, resumes a play that an outage
+//! interrupted, or begins a new one. A play that is no longer listed has ended.
 
 use std::{
     collections::BTreeMap,
@@ -21,22 +21,23 @@ use crate::{
     },
 };
 
-/// The [`weight`] of all live sessions is at most this: 5,000 sessions with 200 bytes of label text each.
-/// One unit takes up to 25 bytes: a text is in memory about seven times, as value, as cached label set
-/// and in the page, and that several times over while a listing is applied.
+/// The [`weight`] of all live sessions is at most this: 5,000 sessions with 200 bytes of label text
+/// each. One unit takes up to 25 bytes: a text is in memory about seven times (as a value, in
+/// cached label sets and in the page), and several times that while a listing is applied.
 const MAX_TEXT: usize = 2_000_000;
-/// What a session counts beside its text.
+/// The weight of a session in addition to its text.
 const TEXT_OVERHEAD: usize = 175;
-/// What its transcode counts beside its text.
+/// The weight of its transcode in addition to its text.
 const TRANSCODE_OVERHEAD: usize = 111;
 /// Plex may list a session for some seconds after its `stopped`; it is listed again after this …
 const STOPPED_RECHECK: Duration = Duration::from_secs(10);
-/// … for this long. If it is still listed then and moves on, the `stopped` was wrong.
-const STOPPED_HOLD: Duration = Duration::from_secs(30);
-/// It moves on when its position is further than this, in milliseconds.
-const MOVES_ON: f64 = 5_000.0;
+/// … for this long. If it is still listed then and makes progress, the `stopped` was spurious.
+const STOPPED_GRACE: Duration = Duration::from_secs(30);
+/// It makes progress when its position advances by more than this, in milliseconds.
+const PROGRESS: f64 = 5_000.0;
 
-/// What `session` counts: for its labels, for what else is kept of it, and for its transcode.
+/// The share of `session` in [`MAX_TEXT`]: its labels, the other text that is kept of it, and its
+/// transcode.
 fn weight(session: &Session) -> usize {
     let transcode = session.transcode.get();
     TEXT_OVERHEAD
@@ -45,7 +46,7 @@ fn weight(session: &Session) -> usize {
         + transcode.map_or(0, |_| TRANSCODE_OVERHEAD)
 }
 
-/// The bytes of text that are kept of `session` once or twice.
+/// The bytes of text of `session` that are kept once or twice.
 fn kept_text(session: &Session) -> usize {
     let transcode = session.transcode.get();
     let texts = transcode.map(|transcode| {
@@ -65,18 +66,19 @@ fn kept_text(session: &Session) -> usize {
         ]
     });
     let player = session.player.get();
-    let link = session.session.get();
+    let info = session.session.get();
     texts
         .into_iter()
         .flatten()
         .chain([&session.rating_key, &session.key])
         .chain(player.map(|player| &player.machine_identifier))
-        .chain(link.map(|link| &link.id))
+        .chain(info.map(|info| &info.id))
         .map(|text| text.or_empty().len())
         .sum()
 }
 
-/// The bytes of free text in the labels of `session`; the key is in all of them.
+/// The bytes of free text in the labels of `session`. The key counts twice, because every label set
+/// has it.
 fn label_text(session: &Session) -> usize {
     let player = session.player.get();
     let key = session.session_key.or_empty();
@@ -129,15 +131,15 @@ fn escaped(text: &str) -> usize {
     text.len() + text.as_bytes().iter().filter(|byte| escapes(byte)).count()
 }
 
-/// What a listed session goes on with.
+/// The play that a listed session belongs to.
 enum Origin {
-    /// A play that had ended: an outage or a wrong `stopped`.
+    /// A play that had ended by an outage or a spurious `stopped`.
     Resumed(Box<Play>),
-    /// Nothing known.
+    /// No known play.
     New,
-    /// A session that was stopped, and is listed a bit longer.
+    /// A play that stopped and is still listed for a while.
     Stopped {
-        /// Soon enough after the `stopped` to look again.
+        /// Whether to list again: it stopped only recently.
         recheck: bool,
     },
 }
@@ -171,15 +173,16 @@ impl Sessions {
             }
         }
         self.listed = keys.len();
-        // First whoever is over, so that one who comes back under another key is found among them.
-        let over: Vec<(Box<str>, EndReason)> = self
+        // First end plays, so that one that continues under another key is found among the ended
+        // ones.
+        let ended: Vec<(Box<str>, EndReason)> = self
             .live
             .values()
             .filter_map(|play| {
                 let reason = match keys.get(&*play.session) {
-                    Some(session) if self.goes_on(play, session, started) => return None,
+                    Some(session) if self.continues(play, session, started) => return None,
                     None if play.was_notified_after(started) => return None,
-                    // Keys may have started again: whoever had this one may go on under another.
+                    // Keys may have been reassigned: the play may continue under another.
                     _ if play.interruptions != self.interruptions => EndReason::Orphaned,
                     _ if play.clock.superseded().is_some() => EndReason::Replaced,
                     Some(_) => EndReason::Replaced,
@@ -188,7 +191,7 @@ impl Sessions {
                 Some((play.session.clone(), reason))
             })
             .collect();
-        for (key, reason) in over {
+        for (key, reason) in ended {
             if reason == EndReason::Replaced
                 && let Some(play) = self.live.get_mut(&key)
             {
@@ -200,7 +203,7 @@ impl Sessions {
             }
         }
         for play in self.ended.iter_mut() {
-            // A stopped play is over for good once it is listed no longer.
+            // A stopped play has ended for good once it is no longer listed.
             if let Some(end) = play
                 .end
                 .as_mut()
@@ -219,7 +222,7 @@ impl Sessions {
             .collect();
         self.touched.everything = true;
         if self.live.len() > keys.len() {
-            // Live after Plex wrote this response; the next one will tell.
+            // Some became live after this response was written; the next one decides.
             effects.request_sessions(now);
         }
         self.pending.recheck(started, now, effects);
@@ -228,7 +231,7 @@ impl Sessions {
     }
 
     /// Whether the listed `session` is the live `play` under its key.
-    fn goes_on(&self, play: &Play, session: &Session, started: Instant) -> bool {
+    fn continues(&self, play: &Play, session: &Session, started: Instant) -> bool {
         let interrupted = play.interruptions != self.interruptions;
         let another = play.identity.differs(&Identity::of(session));
         !another && (!interrupted || !is_new_start(play, session, started))
@@ -255,8 +258,8 @@ impl Sessions {
         }
         let found = self.pending.take(key, item, started);
         let since = found.map_or(started, |found| found.observed.first);
-        let announced = found.is_some_and(|found| found.stopped.is_none());
-        let mut play = match self.origin(session, key, started, now, announced) {
+        let notified = found.is_some_and(|found| found.stopped.is_none());
+        let mut play = match self.origin(session, key, started, now, notified) {
             Origin::Stopped { recheck } => {
                 if recheck {
                     effects.request_sessions(now + STOPPED_RECHECK);
@@ -286,9 +289,9 @@ impl Sessions {
                 play
             }
         };
-        let goes_on = play.played > Duration::ZERO;
+        let resumed = play.played > Duration::ZERO;
         let mut credits = Vec::new();
-        if let Some(found) = found.filter(|_| !goes_on) {
+        if let Some(found) = found.filter(|_| !resumed) {
             credits.push(play.apply_observed(&found.observed));
             credits.extend(found.superseded.map(|at| play.clock.supersede(at)));
         }
@@ -298,17 +301,18 @@ impl Sessions {
         }
         if let Some(stopped) = found.and_then(|found| found.stopped) {
             if let Some(play) = self.live.remove(key) {
-                // It is listed although it has stopped already.
+                // It is still listed although it has stopped.
                 self.finish(play, EndReason::Stopped, stopped, effects);
                 effects.request_sessions(now + STOPPED_RECHECK);
             }
             return;
         }
         self.confirm(key, session, started, now);
-        if let Some(found) = found.filter(|_| goes_on)
+        if let Some(found) = found.filter(|_| resumed)
             && let Some(play) = self.live.get_mut(key)
         {
-            // How far it came meanwhile, the listing told; what came after it, notifications.
+            // The listing covers the time until it was requested; notifications cover the time
+            // after.
             let observed = found.observed;
             let phase = observed.phase.filter(|_| observed.last > started);
             let credit = phase.map(|phase| play.on_notification(phase, observed.last));
@@ -333,15 +337,15 @@ impl Sessions {
         }
     }
 
-    /// What a session that is not live goes on with. `announced` says that notifications told of it
-    /// after whatever ended.
+    /// Which play a session that is not live belongs to. `notified`: notifications have named the
+    /// session since its last play ended.
     fn origin(
         &mut self,
         session: &Session,
         key: &str,
         started: Instant,
         now: Instant,
-        announced: bool,
+        notified: bool,
     ) -> Origin {
         let listed = Identity::of(session);
         let found = self.ended.find(key, listed.info(), |play| {
@@ -353,13 +357,13 @@ impl Sessions {
                         play.identity.same_info(&listed)
                             || (same_key && !play.starts_again(session, started))
                     }
-                    // Within one run of Plex a key stays one session's.
+                    // Until Plex restarts, a key belongs to one session.
                     EndReason::Stopped => same_key && play.interruptions == self.interruptions,
                     EndReason::Unlisted if same_key => {
                         play.interruptions == self.interruptions
                             && !play.starts_again(session, started)
                     }
-                    // Plex restarted so quickly that nobody noticed.
+                    // Plex restarted too quickly to be noticed.
                     EndReason::Unlisted => end.at == now && !play.starts_again(session, started),
                     EndReason::Replaced => false,
                 }
@@ -370,14 +374,14 @@ impl Sessions {
         let Some(end) = play.end else {
             return Origin::New;
         };
-        let moves_on = session
+        let progressed = session
             .view_offset
             .non_negative()
             .zip(play.view_offset)
-            .is_some_and(|(listed, before)| listed > before + MOVES_ON);
-        let held = started < end.at + STOPPED_HOLD || !moves_on;
-        if end.reason == EndReason::Stopped && !announced && held {
-            let recheck = started < end.at + STOPPED_HOLD;
+            .is_some_and(|(listed, before)| listed > before + PROGRESS);
+        let ignored = started < end.at + STOPPED_GRACE || !progressed;
+        if end.reason == EndReason::Stopped && !notified && ignored {
+            let recheck = started < end.at + STOPPED_GRACE;
             if let Some(end) = self.ended.get_mut(id).and_then(|play| play.end.as_mut())
                 && started > end.at
             {
@@ -385,7 +389,7 @@ impl Sessions {
             }
             return Origin::Stopped { recheck };
         }
-        if end.reason == EndReason::Stopped && announced && end.listed.is_none() {
+        if end.reason == EndReason::Stopped && notified && end.listed.is_none() {
             // It stopped, and now the same user plays the same item again.
             return Origin::New;
         }
@@ -396,7 +400,8 @@ impl Sessions {
     }
 }
 
-/// After an interruption: whether the same key, item, user and player are another play.
+/// After an interruption: whether a session with the same key, item, user and player is another
+/// play.
 fn is_new_start(play: &Play, session: &Session, started: Instant) -> bool {
     !play.identity.same_info(&Identity::of(session)) && play.starts_again(session, started)
 }
@@ -406,8 +411,8 @@ fn is_live(session: &Session) -> bool {
     !player.is_some_and(|player| Phase::is_over(player.state.or_empty()))
 }
 
-/// The key of a session: Plex's, or for the odd one without (or with another's), what else tells it
-/// from those already `taken` in this listing. None hides another.
+/// The key of a session: Plex's own or, where that is missing or already `taken` in this listing,
+/// another field that is unique. No session hides another.
 fn key_of<'a>(session: &'a Session, taken: &BTreeMap<&str, &Session>) -> Option<&'a str> {
     let info = session.session.get();
     let player = session.player.get();

@@ -45,7 +45,7 @@ use crate::{
 
 /// At most this many plays are kept, live and ended.
 pub const MAX_SESSIONS: usize = 10_000;
-/// While a session that is over may still be listed, Plex is polled this often.
+/// While an ended session may still be listed, Plex is polled this often.
 const STOP_RECHECK: Duration = Duration::from_millis(2_500);
 
 /// All plays.
@@ -55,7 +55,7 @@ pub struct Sessions {
     live: BTreeMap<Box<str>, Box<Play>>,
     ended: EndedPlays,
     pending: Pending,
-    /// Titles whose metadata is to be fetched.
+    /// The titles whose metadata is to be fetched.
     pub titles: Titles,
     /// Live sessions by the transcode that they carry.
     by_transcode: HashMap<Box<str>, Box<str>>,
@@ -65,19 +65,19 @@ pub struct Sessions {
     watch: Watch,
     /// Since when plays wait for a library that Plex has not listed yet: the latest of them.
     awaited_since: Option<Instant>,
-    /// Until this moment listings are repeated soon.
+    /// Until this moment, listings are repeated at short intervals.
     recheck_until: Option<Instant>,
     /// The series of plays.
     pub series: SeriesTable,
     /// Bytes sent, by estimate.
     pub estimated_bytes: f64,
-    /// Counters that stay when sessions go.
+    /// Counters that outlive sessions.
     pub lasting: Lasting,
     /// How many sessions the last listing showed as live.
     listed: usize,
-    /// Whether `/status/sessions` was ever answered: what it lists then began before us.
+    /// Whether a listing has been applied. Sessions in the first one began before the exporter.
     listed_once: bool,
-    /// Counts interruptions of the connection to Plex, after which session keys may start again.
+    /// Counts interruptions of the connection to Plex, after which session keys may be reassigned.
     interruptions: u64,
     hide: HiddenLabels,
     /// Live sessions beyond the limit.
@@ -116,7 +116,7 @@ impl Sessions {
         (self.ended.iter().len(), self.pending.count())
     }
 
-    /// The connection to Plex was interrupted, or is back: keys may have started again.
+    /// The connection to Plex was interrupted or restored: session keys may have been reassigned.
     pub fn interrupted(&mut self) {
         self.interruptions += 1;
     }
@@ -133,8 +133,8 @@ impl Sessions {
         }
     }
 
-    /// A play is live no longer since `at`, or since the next item under its key was first heard of.
-    /// Its labels are completed by [`Self::update_labels`].
+    /// Ends a play at `at`, or when a notification first named the next item under its key. Its
+    /// labels are completed by [`Self::update_labels`].
     fn finish(
         &mut self,
         mut play: Box<Play>,
@@ -184,19 +184,20 @@ impl Sessions {
         }
     }
 
-    /// The metadata of a title could not be had at `now`; whether another attempt makes sense.
+    /// The metadata request for a title failed at `now`; `retry` says whether to repeat it.
     pub fn metadata_failed(&mut self, id: Id, retry: bool, now: Instant) {
         let mut live = false;
         for play in self.waiting_for_title(id) {
             live |= play.end.is_none();
             play.title = if retry { Title::Retried } else { Title::Done };
-            // That the file stays unknown is a label, too.
+            // An unknown file shows in the labels, too.
             play.encoded = None;
         }
         self.titles.completed(id, retry && live, now);
     }
 
-    /// Ends what was not confirmed for too long, and forgets what ended long enough ago.
+    /// Ends plays that have not been confirmed for too long, and removes ended plays that have
+    /// expired.
     pub fn expire(&mut self, now: Instant, effects: &mut Effects) {
         self.series.expire(now);
         if self.watch.expires_at.is_none_or(|at| now < at) {
@@ -216,7 +217,7 @@ impl Sessions {
         for play in self.ended.expire(now) {
             self.leave(&play);
         }
-        // Plays that waited for their library for too long are among them.
+        // Some may have waited for their library for too long.
         self.touched.everything = true;
     }
 
@@ -284,14 +285,14 @@ impl Sessions {
         }
     }
 
-    /// Asks for another listing soon while one that is over may still be listed.
+    /// Requests another listing soon while an ended session may still be listed.
     fn recheck(&mut self, now: Instant, effects: &mut Effects) {
         if let Some(until) = self.recheck_until.filter(|until| now < *until) {
             effects.request_sessions(until.min(now + STOP_RECHECK));
         }
     }
 
-    /// Counts what a scrape at `now` may show.
+    /// Counts the time that a scrape at `now` may show.
     pub fn accrue(&mut self, now: Instant) {
         for play in self.live.values_mut() {
             let credit = play.clock.accrue(now);
@@ -304,7 +305,7 @@ impl Sessions {
         }
     }
 
-    /// When a playing client has been silent for too long: then or later.
+    /// The earliest moment at which a playing client may have been silent for too long.
     #[must_use]
     pub fn next_silence_check(&self) -> Option<Instant> {
         self.watch.silent_at
@@ -321,7 +322,7 @@ impl Sessions {
 
 fn log_play(effects: &mut Effects, what: &str, play: &Play) {
     if log::max_level() < Level::Debug {
-        // The lines of a crowd would take megabytes, for nobody.
+        // With many sessions, these lines would take megabytes.
         return;
     }
     let LabelValues {

@@ -17,13 +17,13 @@ use crate::{
 
 /// An `.end` of a transcode that no `.start` follows for this long causes a listing.
 const SEEK_GRACE: Duration = Duration::from_millis(1_500);
-/// A listing waits this long when a client flaps between two items; each time twice as long …
+/// When a client alternates between two items, a listing is delayed by this, doubled each time …
 const REFUTED_PAUSE: Duration = Duration::from_millis(500);
 /// … up to `2^MAX_REFUTED` times.
 const MAX_REFUTED: u32 = 7;
-/// After a stop, what follows under the same key is listed within this time.
+/// After a stop, the next item under the same key is listed within this time.
 const STOP_SETTLES: Duration = Duration::from_secs(1);
-/// A `stopped` comes at most this long after the session has left the listing.
+/// A `stopped` arrives at most this long after the session has left the listing.
 const STOP_LAG: Duration = Duration::from_secs(5);
 /// After a stop that names no live session, Plex is polled again for this long, because it may go on
 /// listing the session for a while.
@@ -61,8 +61,8 @@ impl Sessions {
         self.touched.key(key);
         let other = play.is_other_item(item);
         match (over, other) {
-            // Of the item before, or of one that was never listed. The listing decides whether
-            // what it shows goes on.
+            // The previous item stopped, or one that was never listed. A listing decides whether
+            // the listed one continues.
             (true, true) => {
                 self.pending.stop(key, item, now);
                 if play.clock.superseded().is_some() {
@@ -83,7 +83,7 @@ impl Sessions {
                 effects.request_sessions(now);
                 self.recheck_until = self.recheck_until.max(Some(now + STOP_SETTLES));
             }
-            // The next item under the same key: the listing will tell all about it.
+            // The next item under the same key: a listing describes it.
             (false, true) => {
                 let credit = play.clock.supersede(now);
                 let pause = match play.refuted {
@@ -125,8 +125,8 @@ impl Sessions {
         }
     }
 
-    /// A `stopped` of `item` under `key` that a listing without it overtook: it played until that
-    /// listing.
+    /// Applies a `stopped` of `item` under `key` that a listing without the session overtook: it
+    /// played until that listing.
     fn stop_unlisted(&mut self, key: &str, item: Option<Id>, now: Instant) {
         let found = self.ended.find(key, "", |play| {
             !play.is_other_item(item)
@@ -177,8 +177,9 @@ impl Sessions {
             (TranscodeEvent::End, Some(_)) => effects.request_sessions(now + SEEK_GRACE),
             (_, Some(play)) => play.update_transcode(transcode, event == TranscodeEvent::Start),
             (TranscodeEvent::End, None) => {}
-            // A session may have begun with it or changed to it. Updates of one that nobody carries
-            // (a download) come every few seconds: they are a reason once.
+            // A session may have begun with it or changed to it. A transcode that no session
+            // carries (a download) sends updates every few seconds, of which only the first few
+            // count.
             (_, None) => {
                 if self.pending.on_transcode(&id, now) {
                     effects.request_sessions(now);

@@ -1,10 +1,11 @@
-//! What to look at next: plays that changed, and the moments at which plays expire or fall silent.
+//! Which plays to check: those that changed, and the moments at which plays may expire or fall
+//! silent.
 
 use std::time::{Duration, Instant};
 
 use crate::state::{phase::Phase, play::Play};
 
-/// A session that was not confirmed for this long is over: Plex is down, or forgot it.
+/// A session that has not been confirmed for this long has ended: Plex is down, or lost it.
 pub const FORGET_AFTER: Duration = Duration::from_secs(45);
 /// A playing client that has not reported for this long causes a listing (it should every 10 s).
 pub const SILENT_AFTER: Duration = Duration::from_secs(12);
@@ -12,11 +13,11 @@ pub const SILENT_AFTER: Duration = Duration::from_secs(12);
 /// What changed since labels were last completed.
 #[derive(Debug, Default)]
 pub(super) struct Touched {
-    /// Perhaps all of them.
+    /// Potentially all plays.
     pub everything: bool,
-    /// Live sessions.
+    /// Live sessions, by key.
     pub keys: Vec<Box<str>>,
-    /// Ended plays.
+    /// Ended plays, by id.
     pub ended: Vec<u64>,
 }
 
@@ -27,7 +28,7 @@ impl Touched {
     }
 }
 
-/// Moments at which all plays are checked: never late, and sometimes early.
+/// The moments at which all plays are checked: never too late, and sometimes early.
 #[derive(Debug, Default)]
 pub(super) struct Watch {
     /// When a play may expire.
@@ -37,14 +38,14 @@ pub(super) struct Watch {
 }
 
 impl Watch {
-    /// A play is live, or went on.
+    /// A play was confirmed as live.
     pub fn live(&mut self, play: &Play) {
         let stale = play.clock.confirmed() + FORGET_AFTER;
         self.expiry(play.library_deadline().map_or(stale, |at| at.min(stale)));
         self.silence(play);
     }
 
-    /// A play expires at `at`, unless that is put off.
+    /// A play expires at `at` at the earliest.
     pub fn expiry(&mut self, at: Instant) {
         self.expires_at = Some(self.expires_at.map_or(at, |expiry| expiry.min(at)));
     }
