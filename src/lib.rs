@@ -131,7 +131,7 @@ use crate::{
 /// Threads have this long to end; one that is blocked in a request ends with the process.
 const JOIN_LIMIT: Duration = Duration::from_millis(300);
 /// After the first signal the process has this long to end by itself.
-const SHUTDOWN_LIMIT: Duration = Duration::from_millis(800);
+const SHUTDOWN_LIMIT: Duration = Duration::from_millis(650);
 /// Events that may wait for the event loop; when there are more, the sender waits. They are few
 /// because of their size: a notification of 1 MB takes about as much again when it is decoded.
 const EVENTS: usize = 8;

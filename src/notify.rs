@@ -1,13 +1,16 @@
 //! The thread that receives Plex's notifications and reconnects when the connection is lost.
 
-use std::time::{Duration, Instant};
+use std::{
+    thread,
+    time::{Duration, Instant},
+};
 
 use crossbeam_channel::{Receiver, Sender, select};
 use log::debug;
 
 use crate::{
     event::{Delivery, Event},
-    net::Dialer,
+    net::{Dialer, Pace},
     plex::{
         error::PlexError,
         notification::{self, Notification},
@@ -72,31 +75,36 @@ pub fn run(
     }
 }
 
+/// Frames that are taken each second, after a burst of four times as many. Plex sends some ten; each
+/// costs up to 20 µs, and a Plex that sends without end must not take a core. What comes faster waits,
+/// by way of TCP, at Plex.
+const FRAMES_PER_SECOND: u32 = 500;
+
 /// Sends each frame to the event loop until the connection is lost; `None` at shutdown.
 fn listen(mut socket: Socket, events: &Sender<Delivery>, stop: &Receiver<()>) -> Option<PlexError> {
+    let mut pace = Pace::new(FRAMES_PER_SECOND, 4);
     loop {
-        match socket.receive(WAIT) {
+        let notification = match socket.receive(WAIT) {
             Ok(Received::Text(text)) => {
-                let Some(notification) = notification::decode(&text) else {
-                    debug!(
-                        "notifications: ignoring an undecodable frame ({} bytes)",
-                        text.len()
-                    );
-                    continue;
-                };
-                events.send(Event::Notification(notification).into()).ok()?;
+                let decoded = notification::decode(&text);
+                if decoded.is_none() {
+                    let length = text.len();
+                    debug!("notifications: ignoring an undecodable frame ({length} bytes)");
+                }
+                decoded
             }
-            Ok(Received::Undecodable) => {
-                let notification = Notification::undecodable();
-                events.send(Event::Notification(notification).into()).ok()?;
-            }
-            Ok(Received::Pong | Received::Nothing) => {}
+            Ok(Received::Undecodable) => Some(Notification::undecodable()),
+            Ok(Received::Pong | Received::Nothing) => None,
             Err(error) => return Some(error),
+        };
+        if let Some(notification) = notification {
+            events.send(Event::Notification(notification).into()).ok()?;
         }
         if stop.try_recv() == Err(crossbeam_channel::TryRecvError::Disconnected) {
             socket.close();
             return None;
         }
+        thread::sleep(pace.record(Instant::now()));
     }
 }
 

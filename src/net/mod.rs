@@ -4,6 +4,7 @@
 //! variables (such as `http_proxy`) are ignored: the exporter runs close to its server.
 
 mod error;
+mod pace;
 mod stream;
 
 use std::{
@@ -19,6 +20,7 @@ use rustls::{ClientConfig, ClientConnection, StreamOwned, pki_types::ServerName}
 use crate::{config::TlsOptions, server_url::ServerUrl, threads, tls};
 
 pub use error::{DialError, DialerError};
+pub use pace::Pace;
 pub use stream::{DeadlineStream, Stream, is_timeout};
 
 /// Stack of a thread that resolves a name; the C library's resolver takes some tens of kilobytes.

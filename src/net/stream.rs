@@ -3,10 +3,13 @@
 use std::{
     io::{self, Read, Write},
     net::{Shutdown, TcpStream},
+    thread,
     time::{Duration, Instant},
 };
 
 use rustls::{ClientConnection, StreamOwned};
+
+use super::pace::Pace;
 
 /// Whether an I/O error is a timeout. Linux reports that of a socket as `WouldBlock`.
 #[must_use]
@@ -101,7 +104,15 @@ impl Write for Stream {
 pub struct DeadlineStream {
     tcp: TcpStream,
     deadline: Option<Instant>,
+    small_reads: Pace,
+    /// Of the next read.
+    pause: Duration,
 }
+
+/// A read of fewer bytes is small …
+const SMALL_READ: usize = 1_024;
+/// … and there are at most so many a second: a peer that sends single bytes would take all of a CPU.
+const SMALL_READS: u32 = 200;
 
 impl DeadlineStream {
     /// `tcp`, with `deadline` as the end of every read and write.
@@ -110,6 +121,8 @@ impl DeadlineStream {
         Self {
             tcp,
             deadline: Some(deadline),
+            small_reads: Pace::new(SMALL_READS, 1),
+            pause: Duration::ZERO,
         }
     }
 
@@ -137,10 +150,20 @@ fn uninterrupted<T>(mut work: impl FnMut() -> io::Result<T>) -> io::Result<T> {
 
 impl Read for DeadlineStream {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        uninterrupted(|| {
+        if !self.pause.is_zero() {
+            let left = self.left()?.unwrap_or(self.pause);
+            thread::sleep(self.pause.min(left));
+        }
+        let read = uninterrupted(|| {
             self.tcp.set_read_timeout(self.left()?)?;
             (&self.tcp).read(buffer)
-        })
+        })?;
+        self.pause = if read < SMALL_READ {
+            self.small_reads.record(Instant::now())
+        } else {
+            Duration::ZERO
+        };
+        Ok(read)
     }
 }
 
@@ -185,6 +208,24 @@ mod tests {
         assert!((200..1_000).contains(&took.as_millis()), "{took:?}");
         drop(stream);
         dripping.join().unwrap();
+    }
+
+    #[test]
+    fn single_bytes_are_read_together_after_a_burst() {
+        let (mut stream, mut peer) = pair(Instant::now() + Duration::from_secs(20));
+        let length = 4 * SMALL_READS as usize;
+        peer.write_all(&vec![b'x'; length]).unwrap();
+        let begun = Instant::now();
+        for _ in 0..=SMALL_READS {
+            assert_eq!(stream.read(&mut [0]).unwrap(), 1);
+        }
+        assert!(begun.elapsed() < Duration::from_secs(1));
+        let read = Instant::now();
+        assert_eq!(stream.read(&mut [0]).unwrap(), 1);
+        assert!(read.elapsed() >= stream.pause / 2);
+        // What has arrived meanwhile comes at once.
+        let rest = stream.read(&mut vec![0; length]).unwrap();
+        assert_eq!(rest, length - SMALL_READS as usize - 2);
     }
 
     #[test]
