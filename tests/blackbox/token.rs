@@ -129,7 +129,7 @@ fn a_token_file_that_is_none_is_rejected_at_once_and_an_open_one_is_warned_of() 
             .start();
         // A later line.
         exporter.wait_for_log("notifications: connected");
-        let warned = |line: &&String| line.contains("[WARN]") && line.contains("may read");
+        let warned = |line: &&String| line.contains("[WARN]") && line.contains("can read");
         assert_eq!(exporter.log().iter().filter(warned).count(), warnings);
     }
     for path in [fifo, large, open] {
