@@ -113,8 +113,8 @@ image: ## As root, with buildah: the image out of the static binary, and its own
 containerfile: ## As root, with buildah: the whole Containerfile on a base of Debian packages, and a comparison with `make static`
 	@.ci/containerfile
 
-install: ## Binary and systemd unit, below DESTDIR and PREFIX
-	$(CARGO) build --release --quiet
+install: ## Binary and systemd units, below DESTDIR and PREFIX; after `cargo build --release`, root needs no Rust
+	[ -f target/release/plex-exporter ] || $(CARGO) build --release --quiet
 	install -D -m 0755 target/release/plex-exporter "$(DESTDIR)$(PREFIX)/bin/plex-exporter"
 	install -d "$(DESTDIR)$(PREFIX)/lib/systemd/system"
 	for unit in plex-exporter.service plex-exporter@.service; do \
