@@ -80,7 +80,8 @@ impl SentBytes {
         self.rows.retain(|_, row| now < row.last_sent + REMEMBER);
     }
 
-    #[cfg(test)]
+    /// The number of rows that are remembered.
+    #[must_use]
     pub fn remembered(&self) -> usize {
         self.rows.len()
     }

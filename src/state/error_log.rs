@@ -167,6 +167,12 @@ impl ErrorLog {
             .retain(|subject, _| !matches!(subject, Subject::Library(id) if gone(*id)));
     }
 
+    /// The number of subjects that fail.
+    #[must_use]
+    pub fn count(&self) -> usize {
+        self.failures.len()
+    }
+
     /// Drops the failure of `subject`; its recovery is logged elsewhere.
     pub fn forget(&mut self, subject: Subject) {
         self.failures.remove(&subject);

@@ -225,6 +225,21 @@ impl State {
             .map(|()| (self.sent_bytes.lan, self.sent_bytes.wan))
     }
 
+    /// What grows with Plex's responses and is not on the page, by name.
+    #[must_use]
+    pub fn remembered(&self) -> [(&'static str, usize); 7] {
+        let (running, ended) = self.activities.kept();
+        [
+            ("rows of bytes sent", self.sent_bytes.remembered()),
+            ("unknown accounts", self.unknown_accounts.len()),
+            ("running activities", running),
+            ("ended activities", ended),
+            ("titles", self.sessions.titles.count()),
+            ("pending transcodes", self.sessions.pending_transcodes()),
+            ("failures", self.error_log.count()),
+        ]
+    }
+
     /// How much was dropped beyond each limit, in the order of [`DROPPED_KINDS`].
     #[must_use]
     pub fn dropped(&self) -> [u64; DROPPED_KINDS.len()] {

@@ -207,6 +207,12 @@ impl Pending {
     pub fn count(&self) -> usize {
         self.sessions.len()
     }
+
+    /// The number of transcodes that no listed session has.
+    #[must_use]
+    pub fn transcodes(&self) -> usize {
+        self.transcodes.len()
+    }
 }
 
 #[cfg(test)]

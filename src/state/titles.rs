@@ -42,6 +42,12 @@ impl Titles {
         self.queue.insert((after, id));
     }
 
+    /// The number of titles that wait or are in flight.
+    #[must_use]
+    pub fn count(&self) -> usize {
+        self.waiting.len() + self.in_flight.len()
+    }
+
     /// The title to request next, and when.
     #[must_use]
     pub fn next(&self) -> Option<(Instant, Id)> {

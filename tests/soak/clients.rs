@@ -206,11 +206,13 @@ impl World {
     }
 
     fn change_quality(&mut self, id: PlayId) {
-        if let Some(transcode) = self.plays[id].transcode.take() {
+        let now = self.now;
+        if let Some(transcode) = self.plays[id].transcode {
+            self.plays[id].set_transcode(None, now);
             self.transcode_frame("end", transcode, id);
         } else {
             let transcode = self.new_transcode();
-            self.plays[id].transcode = Some(transcode);
+            self.plays[id].set_transcode(Some(transcode), now);
             self.transcode_frame("start", transcode, id);
         }
         let word = self.plays[id].phase.word();

@@ -1,6 +1,9 @@
 //! What happened, in numbers.
 
-use std::{collections::BTreeSet, fmt};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt,
+};
 
 use crate::{ledger::Ledger, plays::PlayId, world::World};
 
@@ -24,6 +27,10 @@ pub struct Figures {
     pub late_pages: u64,
     /// The largest error while nothing is heard of a play.
     pub live_error: f64,
+    /// The largest size of every collection, and its limit.
+    pub collections: BTreeMap<&'static str, (usize, usize)>,
+    /// The estimated bytes sent, and the true ones.
+    pub estimate: (f64, f64),
 }
 
 impl fmt::Display for World {
@@ -42,6 +49,8 @@ impl fmt::Display for World {
             gap_error,
             live_error,
             late_pages,
+            collections,
+            estimate: (estimated, sent),
         } = &self.figures;
         let Ledger {
             requests,
@@ -70,11 +79,17 @@ impl fmt::Display for World {
             out,
             "{lines} log lines, {late_pages} pages late for want of permits"
         )?;
-        write!(
+        writeln!(
             out,
             "seconds wrong by at most {exact_error:.3} for the {} plays of which everything was \
              notified, {gap_error:.3} for others, {live_error:.3} while nothing was heard of them",
             exact_plays.len()
-        )
+        )?;
+        writeln!(out, "{estimated:.0} bytes estimated of {sent:.0} sent")?;
+        let collections: Vec<String> = collections
+            .iter()
+            .map(|(name, (largest, limit))| format!("{largest} {name} (of {limit})"))
+            .collect();
+        write!(out, "at most {}", collections.join(", "))
     }
 }

@@ -39,6 +39,8 @@ pub struct Knowledge {
     pub seen_playing: bool,
     /// When it became countable as a start: listed, and seen playing.
     pub countable: Option<Millis>,
+    /// kbit/s in the first listing that arrived.
+    pub first_bitrate: Option<u64>,
     /// Session key, `stream_type`, `transcode_type` and `stream_resolution` in listings that
     /// arrived; the last one is the present one.
     pub versions: Vec<(u64, [&'static str; 3])>,

@@ -335,7 +335,7 @@ impl World {
                 self.get_up(number);
                 continue;
             }
-            self.plays[id].transcode = None;
+            self.plays[id].set_transcode(None, self.now);
             let key = self.plex.take_key();
             let far = self.plays[id].offset(self.now) > 120_000;
             if far && !self.clients[number].constant_id && self.dice.one_in(4) {

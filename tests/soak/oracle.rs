@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use crate::{
     knowledge::{LONGEST_GAP, REPORT_GAP, ROUNDING},
     page_watch::PageWatch,
-    plays::{Millis, Phase, Play, PlayId},
+    plays::{Kind, Millis, Phase, Play, PlayId},
     plex::{Plex, Told},
     series::{Series, identity},
     world::{Heard, Step, World},
@@ -26,6 +26,10 @@ const UNNOTIFIED_SHOWN_AFTER: Millis = 60_000;
 /// When changes of many sessions have used up the permits for requests, the next one takes this
 /// long to come. Pages that are late for that reason are counted.
 const PERMIT_AFTER: Millis = 7_000;
+/// The metadata of an item arrives, where nothing fails: permits and retries included.
+const METADATA_AFTER: Millis = 360_000;
+/// A change of the bitrate is known with the next listing: its part of all bytes.
+const ESTIMATE: f64 = 0.002;
 /// A session is gone this long after it left the listing: where its end was notified, without a
 /// socket, and with one.
 const GONE_AFTER: [Millis; 3] = [3_000, 10_000, LONGEST_GAP];
@@ -141,6 +145,7 @@ impl World {
         for listed in &told.sessions {
             let play = &mut self.plays[listed.play];
             let version = (listed.key, listed.stream);
+            play.known.first_bitrate.get_or_insert(listed.bitrate);
             let lingers = play.ended.is_some_and(|ended| ended <= written);
             if play.known.versions.last() != Some(&version)
                 && !(lingers && play.known.listed.is_some())
@@ -217,6 +222,7 @@ impl World {
                 let plays = &plays[plays.len() - count..];
                 let newest = plays[count - 1];
                 self.check_labels(newest, &series);
+                self.check_file(&self.plays[newest], &series);
                 self.check_seconds(plays, series.value);
                 for id in plays {
                     assert!(
@@ -287,6 +293,51 @@ impl World {
             shown == *stream || shown == play.stream(),
             "at {}: {stream:?} shows as {series:?}, of {play:?}",
             self.now
+        );
+    }
+
+    /// `stream_bitrate` stays the first one, and `stream_file_resolution` is the file's as soon as its
+    /// metadata can have arrived.
+    fn check_file(&self, play: &Play, series: &Series) {
+        let bitrate = play.known.first_bitrate.expect("a listing");
+        let shown = series.label("stream_bitrate");
+        assert_eq!(shown, bitrate.to_string(), "at {}: {series:?}", self.now);
+        let resolution = series.label("stream_file_resolution");
+        let listed = play.known.listed.unwrap_or(self.now);
+        let arrived = self.well_for(METADATA_AFTER)
+            && self.now >= listed + METADATA_AFTER
+            && play
+                .ended
+                .is_none_or(|ended| ended >= listed + METADATA_AFTER);
+        let known = play.item.kind != Kind::Live && arrived;
+        let streams = ["4k", "1080", "720", ""];
+        assert!(
+            resolution == play.item.file_resolution() || (!known && streams.contains(&resolution)),
+            "at {}: {series:?} of {play:?}",
+            self.now
+        );
+    }
+
+    /// What was estimated of all that was played.
+    pub fn check_estimate(&mut self) {
+        let page = self.core.page(self.timestamp());
+        let name = "plex_estimated_transmit_bytes_total";
+        let estimated = page.lines().find_map(|line| Series::parse(line, name));
+        let estimated = estimated.map_or(0.0, |series| series.value);
+        let sent: f64 = self.plays.iter().map(Play::bytes).sum();
+        // As wrong as the seconds of each play, and all of those that no listing ever showed.
+        let unknown = self.plays.iter().enumerate().map(|(id, play)| {
+            let most = play.item.bitrate().max(play.bitrate()) as f64 / 8.0;
+            match play.known.listed {
+                Some(_) => self.tolerance(id) as f64 * most,
+                None => play.bytes(),
+            }
+        });
+        let allowed: f64 = unknown.sum::<f64>() + sent * ESTIMATE;
+        self.figures.estimate = (estimated, sent);
+        assert!(
+            (estimated - sent).abs() <= allowed,
+            "{estimated} bytes estimated of {sent}, by {allowed} wrong at most"
         );
     }
 

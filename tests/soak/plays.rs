@@ -103,6 +103,8 @@ pub struct Play {
     pub phase: Phase,
     since: Millis,
     played: Millis,
+    /// Bytes of what was played.
+    bytes: f64,
     offset: Millis,
     /// Changes of its phase, its beginning and its end among them.
     pub changes: u64,
@@ -128,6 +130,7 @@ impl Play {
             phase: Phase::Buffering,
             since: now,
             played: 0,
+            bytes: 0.0,
             offset: 0,
             changes: 2,
             began: None,
@@ -160,8 +163,29 @@ impl Play {
     fn settle(&mut self, now: Millis) {
         let moved = self.moved(now);
         self.played += moved;
+        // 1 kbit/s is a bit in a millisecond.
+        self.bytes += moved as f64 * self.bitrate() as f64 / 8.0;
         self.offset += moved;
         self.since = now;
+    }
+
+    /// Bytes of what was played up to the last change.
+    pub fn bytes(&self) -> f64 {
+        self.bytes
+    }
+
+    /// kbit/s of the stream.
+    pub fn bitrate(&self) -> u64 {
+        match self.transcode {
+            None => self.item.bitrate(),
+            Some(_) => 2_664,
+        }
+    }
+
+    /// A transcode begins or ends.
+    pub fn set_transcode(&mut self, transcode: Option<u64>, now: Millis) {
+        self.settle(now);
+        self.transcode = transcode;
     }
 
     pub fn change(&mut self, phase: Phase, now: Millis) {

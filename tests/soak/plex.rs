@@ -65,6 +65,7 @@ pub struct ListedPlay {
     pub play: PlayId,
     pub phase: Phase,
     pub stream: [&'static str; 3],
+    pub bitrate: u64,
     pub key: u64,
 }
 
@@ -148,6 +149,7 @@ impl Plex {
                         play: id,
                         phase: play.phase,
                         stream: play.stream(),
+                        bitrate: play.bitrate(),
                         key: play.key,
                     })
                     .collect();

@@ -45,9 +45,10 @@ pub fn session(play: &Play, client: &Client, now: Millis) -> String {
         rest += &format!(r#""ratingKey":"{}","#, play.item.number);
     }
     let [_, _, resolution] = play.stream();
-    let (decision, bitrate, container) = match play.transcode {
-        None => ("directplay", play.item.bitrate(), "mkv"),
-        Some(_) => ("transcode", 2_664, "mp4"),
+    let bitrate = play.bitrate();
+    let (decision, container) = match play.transcode {
+        None => ("directplay", "mkv"),
+        Some(_) => ("transcode", "mp4"),
     };
     if let Some(id) = play.transcode {
         rest += &format!(r#""TranscodeSession":{},"#, transcode(id, play));

@@ -81,7 +81,7 @@ impl Core {
         let sessions = &self.state.sessions;
         let (ended, pending) = sessions.kept();
         let lasting = &sessions.lasting;
-        vec![
+        let mut collections = vec![
             ("live sessions", sessions.live().len(), 10_000),
             ("ended plays", ended, 10_000),
             ("pending sessions", pending, 256),
@@ -93,7 +93,19 @@ impl Core {
             ("user starts", lasting.user_starts.len(), 2_000),
             ("user bytes", lasting.user_bytes.len(), 2_000),
             ("buffering", lasting.buffering.len(), 2_000),
-        ]
+        ];
+        let limit = |name| match name {
+            "rows of bytes sent" => 50_000,
+            "unknown accounts" => 2_000,
+            "running activities" | "ended activities" => 1_000,
+            "titles" => 20_000,
+            "pending transcodes" => 256,
+            // One for each endpoint and each library.
+            _ => 2_011,
+        };
+        let remembered = self.state.remembered().into_iter();
+        collections.extend(remembered.map(|(name, size)| (name, size, limit(name))));
+        collections
     }
 }
 

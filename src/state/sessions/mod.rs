@@ -116,6 +116,12 @@ impl Sessions {
         (self.ended.iter().len(), self.pending.count())
     }
 
+    /// The number of transcodes that no listed session has.
+    #[must_use]
+    pub fn pending_transcodes(&self) -> usize {
+        self.pending.transcodes()
+    }
+
     /// The connection to Plex was interrupted or restored: session keys may have been reassigned.
     pub fn interrupted(&mut self) {
         self.interruptions += 1;
