@@ -141,12 +141,17 @@ impl Run {
     /// Ends the request at `index`, whether it is in flight or not.
     fn complete(&mut self, request: PlexRequest, started: Instant, body: Result<&[u8], PlexError>) {
         let result = body.and_then(|body| decode(&request, body));
+        let server = request == PlexRequest::Server;
         self.event(Event::Completed(Completed {
             request,
             started,
             requests: 1,
             result,
         }));
+        if server {
+            // Another server may answer, and the first one again before the next page.
+            self.scrape();
+        }
     }
 
     fn step(&mut self, script: &mut Script) {
