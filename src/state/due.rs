@@ -96,8 +96,14 @@ impl State {
     fn next_refresh(&self) -> Option<Instant> {
         let wanted = self.refresh_wanted?;
         let spare = self.budget.next_spare_permit(Purpose::Viewing);
-        let due = spare.map_or(wanted, |spare| spare.max(wanted));
-        (!self.schedule.sessions.is_pending()).then_some(due)
+        let slot = &self.schedule.sessions;
+        let listed = slot.last_completed;
+        let earliest = listed.map(|listed| listed + schedule::REFRESH_MIN_INTERVAL);
+        let due = [spare, earliest]
+            .into_iter()
+            .flatten()
+            .fold(wanted, Instant::max);
+        (!slot.is_pending()).then_some(due)
     }
 
     /// When [`Self::tick`] next has something to do.

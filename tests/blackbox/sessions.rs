@@ -366,7 +366,7 @@ fn ten_streams_at_plex_s_cadence_stay_within_the_budget_on_plex() {
     plex.world().sessions = (1..=10).map(|key| movie(key, 101, "Alien")).collect();
     let exporter = Exporter::connected(&plex);
     exporter.until_value("plex_active_sessions", &[], 10.0);
-    // An hour's worth of progress reports in a moment: they are no reason to ask.
+    // An hour's worth of progress reports in a moment cost no more than a few do.
     let before = plex.count("/status/sessions");
     for report in 0..360 {
         for key in 1..=10 {
