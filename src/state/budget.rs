@@ -243,4 +243,22 @@ mod tests {
             assert!(budget.take(Purpose::Viewing, now));
         }
     }
+
+    #[test]
+    fn after_a_quiet_time_a_burst_of_permits_can_be_taken() {
+        let start = Instant::now() + Duration::from_hours(1);
+        for (sessions, purpose, burst) in [
+            (0, Purpose::Viewing, 16),
+            (3, Purpose::Viewing, 24),
+            (0, Purpose::Server, 12),
+            (3, Purpose::Upkeep, 12),
+        ] {
+            let mut budget = RequestBudget::new(start);
+            budget.adapt(sessions, 20, false, start);
+            let now = start + Duration::from_hours(2);
+            let taken = (0..100).filter(|_| budget.take(purpose, now)).count();
+            assert_eq!(taken, burst, "{purpose:?}");
+            assert!(budget.next_permit(purpose).unwrap() > now);
+        }
+    }
 }

@@ -359,4 +359,40 @@ mod tests {
             }
         }
     }
+
+    #[test]
+    fn the_selected_stream_of_each_kind_decides_if_it_has_a_decision() {
+        let part = |streams: &str| -> Part {
+            serde_json::from_str(&format!(r#"{{"Stream":[{streams}]}}"#)).unwrap()
+        };
+        let decided = stream_decisions(&part(
+            r#"{"streamType":1,"decision":"copy"},{"streamType":2},
+            {"streamType":2,"decision":"copy"},{"streamType":2,"decision":"transcode","selected":1},
+            {"streamType":3,"decision":"ignore","selected":1}"#,
+        ))
+        .unwrap();
+        assert_eq!(decided.video_decision.get(), Some("copy"));
+        assert_eq!(decided.audio_decision.get(), Some("transcode"));
+        assert_eq!(decided.subtitle_decision.get(), None);
+        let burnt = stream_decisions(&part(r#"{"streamType":3,"decision":"burn"}"#)).unwrap();
+        assert_eq!(burnt.video_decision.get(), Some("transcode"));
+        assert_eq!(
+            stream_decisions(&part(r#"{"streamType":1},{"streamType":2}"#)),
+            None
+        );
+    }
+
+    #[test]
+    fn a_missing_bitrate_is_the_sum_of_the_selected_streams() {
+        let media = |json: &str| -> Media { serde_json::from_str(json).unwrap() };
+        let streams = r#""Part":[{"Stream":[{"streamType":1,"bitrate":3000},
+            {"streamType":2,"bitrate":100},{"streamType":2,"bitrate":640,"selected":1},
+            {"streamType":3,"bitrate":9}]}]"#;
+        assert_eq!(bitrate(&media(&format!("{{{streams}}}"))), Some(3_640.0));
+        assert_eq!(
+            bitrate(&media(&format!(r#"{{"bitrate":5000,{streams}}}"#))),
+            Some(5_000.0)
+        );
+        assert_eq!(bitrate(&media("{}")), None);
+    }
 }

@@ -202,3 +202,57 @@ impl Count {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_change_during_a_count_is_counted_again_half_a_minute_after_its_start() {
+        let start = Instant::now();
+        let at = |seconds| start + Duration::from_secs(seconds);
+        for (changed, expected) in [(3, None), (5, None), (6, Some(at(5 + 30)))] {
+            let mut count = Count::new("movie", start);
+            count.request(at(changed));
+            count.started(true);
+            assert_eq!(count.requested, None);
+            count.advance(at(5), at(7), at(900));
+            assert_eq!((count.requested, count.scheduled), (expected, at(900)));
+        }
+    }
+
+    #[test]
+    fn a_library_that_keeps_changing_is_counted_after_15_seconds_and_every_30() {
+        let start = Instant::now();
+        let at = |seconds| start + Duration::from_secs(seconds);
+        let mut count = Count::new("photo", start);
+        for second in 0..40 {
+            count.request(at(second));
+        }
+        assert_eq!(count.requested, Some(at(15)));
+        count.started(true);
+        count.advance(at(15), at(16), at(900));
+        count.request(at(17));
+        assert_eq!(count.requested, Some(at(45)));
+    }
+
+    #[test]
+    fn shows_are_counted_by_episodes_and_an_unknown_kind_by_items() {
+        let now = Instant::now();
+        for (kind, content, queries) in [
+            ("movie", "movies", 0),
+            ("show", "episodes", 2),
+            ("artist", "tracks", 2),
+            ("photo", "photos", 0),
+            ("homevideo", "items", 0),
+        ] {
+            let count = Count::new(kind, now);
+            assert_eq!(
+                (count.step().content_type, count.contents()),
+                (content, queries)
+            );
+            assert_eq!(count.has_alternative(), kind == "artist");
+            assert!(count.is_items());
+        }
+    }
+}

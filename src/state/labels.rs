@@ -127,3 +127,59 @@ fn titles(session: &Session) -> [&str; 3] {
         [session.title.or_empty(), "", ""]
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_label_comes_from_its_own_field() {
+        let session = |player: &str| -> Session {
+            serde_json::from_str(&format!(
+                r#"{{"type":"Episode","title":"Pilot","parentTitle":"Season 1","live":"1",
+                "grandparentTitle":"Show","User":{{"title":"alice"}},"Player":{{{player}}},
+                "Session":{{"location":"cellular"}},"Media":[{{"videoResolution":"720p"}}]}}"#
+            ))
+            .unwrap()
+        };
+        let all = r#""title":"Kitchen","device":"TV","product":"Plex","#;
+        let shown = HiddenLabels::default();
+        for (field, flags) in [
+            ("local", [true, false, false]),
+            ("relayed", [false, true, false]),
+            ("secure", [false, false, true]),
+        ] {
+            let labels = LabelValues::of(&session(&format!(r#"{all}"{field}":true"#)), shown);
+            assert_eq!(
+                [labels.local, labels.relayed, labels.secure],
+                flags,
+                "{field}"
+            );
+            assert!(labels.live);
+            assert_eq!(
+                [
+                    &*labels.media_type,
+                    &labels.user,
+                    &labels.player,
+                    &labels.device,
+                    &labels.device_type,
+                    &labels.location,
+                    &labels.stream_resolution,
+                ],
+                [
+                    "episode", "alice", "Kitchen", "TV", "Plex", "cellular", "720"
+                ]
+            );
+        }
+        let hide = HiddenLabels {
+            user: true,
+            title: true,
+            device: true,
+        };
+        let hidden = LabelValues::of(&session(&all[..all.len() - 1]), hide);
+        for value in [&hidden.title, &hidden.user, &hidden.player, &hidden.device] {
+            assert_eq!(&**value, "hidden");
+        }
+        assert_eq!(&*hidden.device_type, "Plex", "the program is not hidden");
+    }
+}

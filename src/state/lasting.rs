@@ -192,5 +192,13 @@ mod tests {
         assert!(lasting.user_bytes.len() <= MAX_LABEL_SETS);
         assert_eq!(lasting.user_starts.values().sum::<u64>(), 2_500);
         assert_eq!(lasting.user_bytes.values().sum::<u64>(), 2_500);
+        // 2,500 users, of which 1,999 and 1,998 fit.
+        assert_eq!(lasting.dropped(), 501 + 502);
+        for row in 0..2_100 {
+            let labels = [&*format!("u{row}"), "d"];
+            lasting.user_play.row(&["user", "library"], labels);
+            lasting.transcode.row(&["video_decision", "hw"], labels);
+        }
+        assert_eq!(lasting.dropped(), 501 + 502 + 2 * 150);
     }
 }

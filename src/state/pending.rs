@@ -267,4 +267,17 @@ mod tests {
         assert!(pending.take("7", id(1), now).is_none());
         assert_eq!(pending.count(), 1);
     }
+
+    #[test]
+    fn an_unknown_transcode_is_remembered_for_four_minutes() {
+        let start = Instant::now();
+        let at = |seconds| start + Duration::from_secs(seconds);
+        let mut pending = Pending::default();
+        for second in 0..3 {
+            assert!(pending.on_transcode("t", at(second)));
+        }
+        assert!(!pending.on_transcode("t", at(230)));
+        assert!(!pending.on_transcode("t", at(469)), "named again in time");
+        assert!(pending.on_transcode("t", at(469 + 240)));
+    }
 }

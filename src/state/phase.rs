@@ -104,3 +104,44 @@ impl Observed {
         self.since = self.since.max(now);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn time_before_the_listing_is_counted_by_phase() {
+        let start = Instant::now();
+        let at = |seconds| start + Duration::from_secs(seconds);
+        let mut observed = Observed::new(start);
+        for (phase, second) in [
+            (Phase::Buffering, 2),
+            (Phase::Playing, 5),
+            (Phase::Playing, 9),
+            (Phase::Paused, 15),
+            (Phase::Buffering, 16),
+        ] {
+            observed.on_notification(phase, at(second));
+        }
+        assert!(
+            !observed.interrupted,
+            "it buffered at the start and after a pause"
+        );
+        assert_eq!((observed.first, observed.last), (start, at(16)));
+        observed.on_notification(Phase::Playing, at(20));
+        observed.on_notification(Phase::Buffering, at(21));
+        assert!(observed.interrupted);
+        observed.stop(at(23));
+        let counted = (observed.played.as_secs(), observed.buffered.as_secs());
+        assert_eq!(counted, (10 + 1, 3 + 4 + 2));
+        assert_eq!(observed.phase, None);
+    }
+
+    #[test]
+    fn states_are_parsed_without_regard_to_case_and_space() {
+        assert_eq!(Phase::parse(" Playing"), Some(Phase::Playing));
+        assert_eq!(Phase::parse("stopped"), None);
+        assert!(Phase::is_over("Stopped ") && Phase::is_over("error"));
+        assert!(!Phase::is_over("paused"));
+    }
+}

@@ -387,3 +387,92 @@ fn listed_phase(session: &Session) -> Phase {
         Phase::parse(state).unwrap_or(Phase::Buffering)
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn session(json: &str) -> Session {
+        serde_json::from_str(json).unwrap()
+    }
+
+    fn at_offset(offset: u64) -> Session {
+        session(&format!(
+            r#"{{"ratingKey":"7","viewOffset":{offset},"duration":7200000,"Player":{{"state":"playing"}}}}"#
+        ))
+    }
+
+    fn play(start: Instant) -> Play {
+        Play::new("1", &at_offset(3_600_000), start, HiddenLabels::default())
+    }
+
+    #[test]
+    fn a_position_that_the_time_since_explains_is_a_new_start() {
+        let start = Instant::now();
+        let play = play(start);
+        let later = start + Duration::from_secs(20);
+        for (offset, expected) in [
+            (0, true),
+            (20_000, true),
+            (24_000, true),
+            (26_000, false),
+            (3_594_000, false),
+            (3_620_000, false),
+        ] {
+            assert_eq!(
+                play.starts_again(&at_offset(offset), later),
+                expected,
+                "{offset}"
+            );
+        }
+    }
+
+    #[test]
+    fn another_rating_key_of_the_listed_item_becomes_an_alias() {
+        let start = Instant::now();
+        let at = |seconds| start + Duration::from_secs(seconds);
+        let other = Id::parse("8");
+        for (second, offset, expected) in [
+            (2, 3_605_000, false),
+            (4, 3_605_000, true),
+            (4, 3_600_500, false),
+            (21, 3_600_500, true),
+        ] {
+            let mut play = play(start);
+            play.clock.supersede(start);
+            assert!(!play.accept_alias(other, &at_offset(3_600_000), at(1)));
+            assert_eq!(
+                play.accept_alias(other, &at_offset(offset), at(second)),
+                expected
+            );
+            assert_eq!(play.is_other_item(other), !expected);
+            assert_eq!(play.clock.superseded().is_none(), expected);
+        }
+    }
+
+    #[test]
+    fn a_play_has_played_once_a_notification_or_a_listing_shows_it_playing() {
+        let now = Instant::now();
+        let paused = session(r#"{"Player":{"state":"paused"}}"#);
+        let mut play = Play::new("1", &paused, now, HiddenLabels::default());
+        let mut observed = Observed::new(now);
+        observed.on_notification(Phase::Paused, now);
+        play.apply_observed(&observed);
+        assert!(!play.has_played);
+        observed.on_notification(Phase::Playing, now);
+        observed.on_notification(Phase::Paused, now + Duration::from_secs(1));
+        play.apply_observed(&observed);
+        assert!(play.has_played, "for a second");
+        assert_eq!(play.phase(), Phase::Paused);
+    }
+
+    #[test]
+    fn progress_is_within_0_and_1() {
+        let mut play = play(Instant::now());
+        assert_eq!(play.progress(), Some(0.5));
+        play.view_offset = Some(9e9);
+        assert_eq!(play.progress(), Some(1.0));
+        play.duration = None;
+        assert_eq!(play.progress(), None);
+    }
+}
