@@ -104,7 +104,9 @@ fn listen(mut socket: Socket, events: &Sender<Delivery>, stop: &Receiver<()>) ->
             socket.close();
             return None;
         }
-        thread::sleep(pace.record(Instant::now()));
+        let now = Instant::now();
+        pace.record(now);
+        thread::sleep(pace.pause(now));
     }
 }
 

@@ -22,12 +22,17 @@ impl Pace {
         }
     }
 
-    /// One more happened at `now`: how long the next has to wait.
+    /// One more happened at `now`.
+    pub fn record(&mut self, now: Instant) {
+        self.due = Some(self.due.map_or(now, |due| due.max(now)) + self.interval);
+    }
+
+    /// How long the next has to wait at `now`.
     #[must_use]
-    pub fn record(&mut self, now: Instant) -> Duration {
-        let due = self.due.map_or(now, |due| due.max(now)) + self.interval;
-        self.due = Some(due);
-        due.saturating_duration_since(now + self.burst)
+    pub fn pause(&self, now: Instant) -> Duration {
+        self.due.map_or(Duration::ZERO, |due| {
+            due.saturating_duration_since(now + self.burst)
+        })
     }
 }
 
@@ -41,11 +46,15 @@ mod tests {
         let mut pace = Pace::new(100, 2);
         for now in [start, start + Duration::from_mins(1)] {
             for _ in 0..200 {
-                assert_eq!(pace.record(now), Duration::ZERO);
+                assert_eq!(pace.pause(now), Duration::ZERO);
+                pace.record(now);
             }
-            assert_eq!(pace.record(now), Duration::from_millis(10));
+            pace.record(now);
+            assert_eq!(pace.pause(now), Duration::from_millis(10));
             let later = now + Duration::from_millis(10);
-            assert_eq!(pace.record(later), Duration::from_millis(10));
+            assert_eq!(pace.pause(later), Duration::ZERO);
+            pace.record(later);
+            assert_eq!(pace.pause(later), Duration::from_millis(10));
         }
     }
 
@@ -54,7 +63,8 @@ mod tests {
         let mut pace = Pace::new(100, 1);
         let mut now = Instant::now();
         for _ in 0..1_000 {
-            assert_eq!(pace.record(now), Duration::ZERO);
+            assert_eq!(pace.pause(now), Duration::ZERO);
+            pace.record(now);
             now += Duration::from_millis(10);
         }
     }

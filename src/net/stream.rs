@@ -105,8 +105,6 @@ pub struct DeadlineStream {
     tcp: TcpStream,
     deadline: Option<Instant>,
     small_reads: Pace,
-    /// Of the next read.
-    pause: Duration,
 }
 
 /// A read of fewer bytes is small …
@@ -122,7 +120,6 @@ impl DeadlineStream {
             tcp,
             deadline: Some(deadline),
             small_reads: Pace::new(SMALL_READS, 1),
-            pause: Duration::ZERO,
         }
     }
 
@@ -150,19 +147,18 @@ fn uninterrupted<T>(mut work: impl FnMut() -> io::Result<T>) -> io::Result<T> {
 
 impl Read for DeadlineStream {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        if !self.pause.is_zero() {
-            let left = self.left()?.unwrap_or(self.pause);
-            thread::sleep(self.pause.min(left));
+        let pause = self.small_reads.pause(Instant::now());
+        if !pause.is_zero() {
+            // Meanwhile more arrives.
+            thread::sleep(pause.min(self.left()?.unwrap_or(pause)));
         }
         let read = uninterrupted(|| {
             self.tcp.set_read_timeout(self.left()?)?;
             (&self.tcp).read(buffer)
         })?;
-        self.pause = if read < SMALL_READ {
-            self.small_reads.record(Instant::now())
-        } else {
-            Duration::ZERO
-        };
+        if read < SMALL_READ {
+            self.small_reads.record(Instant::now());
+        }
         Ok(read)
     }
 }
@@ -220,12 +216,14 @@ mod tests {
             assert_eq!(stream.read(&mut [0]).unwrap(), 1);
         }
         assert!(begun.elapsed() < Duration::from_secs(1));
-        let read = Instant::now();
-        assert_eq!(stream.read(&mut [0]).unwrap(), 1);
-        assert!(read.elapsed() >= stream.pause / 2);
-        // What has arrived meanwhile comes at once.
+        // What has arrived comes in one read.
         let rest = stream.read(&mut vec![0; length]).unwrap();
-        assert_eq!(rest, length - SMALL_READS as usize - 2);
+        assert_eq!(rest, length - SMALL_READS as usize - 1);
+        for _ in 0..SMALL_READS {
+            peer.write_all(b"x").unwrap();
+            assert_eq!(stream.read(&mut [0]).unwrap(), 1);
+        }
+        assert!(begun.elapsed() > Duration::from_millis(900));
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 use std::{
     io::{self, BufReader, Read},
+    thread,
     time::{Duration, Instant},
 };
 
@@ -15,7 +16,7 @@ use ureq::{
 use super::{
     clean_json::CleanJson,
     error::PlexError,
-    large_body::{LargeBodies, Permit},
+    large_body::{LargeBodies, MAX_SMALL, Permit},
     request::{PlexRequest, PlexResponse},
     transport::{DialConnector, NoResolver},
     wire::Envelope,
@@ -25,6 +26,7 @@ use crate::{
     net::{DialError, Dialer, is_timeout},
     secret::Secret,
     server_url::ServerUrl,
+    threads::WORKER_STACK,
     token::Token,
 };
 
@@ -165,12 +167,44 @@ impl Client {
         let total = response.headers().get("X-Plex-Container-Total-Size");
         let total = total.and_then(|total| Some(total.to_str().ok()?.to_owned()));
         let body = response.body_mut().with_config().limit(MAX_BODY);
-        let mut body = self.large_bodies.reader(body.reader(), deadline);
-        let mut decoded = decode(fetch, &mut body)?;
+        let (mut decoded, permit) = self.decode_body(fetch, body.reader(), deadline)?;
         if let (PlexResponse::Items(items), Some(total)) = (&mut decoded, total) {
             items.total_size.or_set(&total);
         }
-        Ok((decoded, body.into_permit()))
+        Ok((decoded, permit))
+    }
+
+    fn decode_body(
+        &self,
+        fetch: &PlexRequest,
+        body: impl Read + Send,
+        deadline: Instant,
+    ) -> Result<(PlexResponse, Option<Permit>), PlexError> {
+        let mut clean = CleanJson::new(body);
+        let mut beginning = Vec::new();
+        clean
+            .by_ref()
+            .take(MAX_SMALL)
+            .read_to_end(&mut beginning)
+            .map_err(|error| request_error(error.into()))?;
+        if (beginning.len() as u64) < MAX_SMALL {
+            return Ok((decode_clean(fetch, &*beginning)?, None));
+        }
+        let permit = self.large_bodies.acquire(deadline);
+        let permit = permit.ok_or(PlexError::Timeout)?;
+        // glibc keeps what a thread has freed for the threads that come after it: a thread of its own
+        // for each large body, one at a time, keeps it once, and not in every lane.
+        let decoded = thread::scope(|scope| {
+            let body = beginning.chain(clean);
+            let thread = thread::Builder::new()
+                .name("large-body".to_owned())
+                .stack_size(WORKER_STACK)
+                .spawn_scoped(scope, || decode_clean(fetch, body))
+                .map_err(|error| PlexError::Connect(error.into()))?;
+            // A panic has ended the process.
+            thread.join().unwrap_or(Err(PlexError::Timeout))
+        })?;
+        Ok((decoded, Some(permit)))
     }
 }
 
@@ -179,6 +213,10 @@ impl Client {
 /// # Errors
 /// [`PlexError::Decode`] when it is not JSON or not Plex's; the error of the connection.
 pub fn decode(fetch: &PlexRequest, body: impl Read) -> Result<PlexResponse, PlexError> {
+    decode_clean(fetch, CleanJson::new(body))
+}
+
+fn decode_clean(fetch: &PlexRequest, body: impl Read) -> Result<PlexResponse, PlexError> {
     Ok(match fetch {
         PlexRequest::Server => PlexResponse::Server(container(body)?),
         PlexRequest::Providers => PlexResponse::Providers(container(body)?),
@@ -195,7 +233,7 @@ pub fn decode(fetch: &PlexRequest, body: impl Read) -> Result<PlexResponse, Plex
 
 fn container<T: DeserializeOwned>(body: impl Read) -> Result<T, PlexError> {
     let decoded: Result<Envelope<T>, _> =
-        serde_json::from_reader(BufReader::with_capacity(8 * 1024, CleanJson::new(body)));
+        serde_json::from_reader(BufReader::with_capacity(8 * 1024, body));
     decoded.map(|envelope| envelope.container).map_err(|error| {
         if error.is_io() {
             request_error(io::Error::from(error).into())

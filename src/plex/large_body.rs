@@ -1,19 +1,15 @@
 //! Large responses, one at a time.
 //!
-//! Responses to several requests arrive at the same time, and each may have 10 MB. Up to
-//! [`MAX_SMALL`] bytes of each are decoded concurrently; only one response continues beyond that,
-//! until the event loop has applied it. The others wait, and through TCP backpressure so does Plex.
+//! Responses to several requests arrive at the same time, and each may have 10 MB. Those of up to
+//! [`MAX_SMALL`] bytes are decoded at the same time; of the others only one goes on beyond that, until
+//! the event loop has applied it. The rest wait, and with them, by way of TCP, Plex.
 
-use std::{
-    io::{self, Read},
-    time::Instant,
-};
+use std::time::Instant;
 
 use crossbeam_channel::{Receiver, Sender, bounded};
 
-/// A response without a large element decodes to several times its size at most, so the small ones
-/// of all requests take some megabytes together. A listing of 60 sessions is small.
-const MAX_SMALL: usize = 1_000_000;
+/// Small responses of all requests together take some megabytes. A listing of 30 sessions is small.
+pub const MAX_SMALL: u64 = 512 * 1024;
 
 /// Lets one large response pass at a time. Clones share the permit.
 #[derive(Debug, Clone)]
@@ -27,30 +23,18 @@ pub struct LargeBodies {
 pub struct Permit(Receiver<()>);
 
 impl LargeBodies {
-    /// The permit is not taken.
+    /// Nobody has the permit yet.
     #[must_use]
     pub fn new() -> Self {
         let (take, give_back) = bounded(1);
         Self { take, give_back }
     }
 
-    /// A reader of `body` that waits for the permit, until `deadline`, when the body turns out to be
-    /// large.
-    pub fn reader<R: Read>(&self, body: R, deadline: Instant) -> LargeBodyReader<'_, R> {
-        LargeBodyReader {
-            body,
-            read: 0,
-            deadline,
-            bodies: self,
-            permit: None,
-        }
-    }
-
-    fn acquire(&self, deadline: Instant) -> io::Result<Permit> {
-        self.take
-            .send_deadline((), deadline)
-            .map_err(|_| io::ErrorKind::TimedOut)?;
-        Ok(Permit(self.give_back.clone()))
+    /// Waits for the permit, until `deadline`.
+    #[must_use]
+    pub fn acquire(&self, deadline: Instant) -> Option<Permit> {
+        let taken = self.take.send_deadline((), deadline);
+        taken.is_ok().then(|| Permit(self.give_back.clone()))
     }
 }
 
@@ -61,64 +45,26 @@ impl Drop for Permit {
     }
 }
 
-/// See [`LargeBodies::reader`].
-#[derive(Debug)]
-pub struct LargeBodyReader<'a, R> {
-    body: R,
-    read: usize,
-    deadline: Instant,
-    bodies: &'a LargeBodies,
-    permit: Option<Permit>,
-}
-
-impl<R> LargeBodyReader<'_, R> {
-    /// The permit, if the body is large.
-    pub fn into_permit(self) -> Option<Permit> {
-        self.permit
-    }
-}
-
-impl<R: Read> Read for LargeBodyReader<'_, R> {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        if self.read > MAX_SMALL && self.permit.is_none() {
-            self.permit = Some(self.bodies.acquire(self.deadline)?);
-        }
-        let read = self.body.read(buffer)?;
-        self.read += read;
-        Ok(read)
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use std::time::Duration;
 
     use super::*;
 
-    fn read(bodies: &LargeBodies, length: usize, limit: Duration) -> io::Result<Option<Permit>> {
-        let body = io::repeat(b'x').take(length as u64);
-        let mut reader = bodies.reader(body, Instant::now() + limit);
-        let read = io::copy(&mut reader, &mut io::sink())?;
-        assert_eq!(read, length as u64);
-        Ok(reader.into_permit())
-    }
-
     #[test]
-    fn a_second_large_body_waits_for_the_first_and_small_ones_do_not() {
-        const SOON: Duration = Duration::from_millis(50);
-        const LATER: Duration = Duration::from_secs(20);
-        let bodies = LargeBodies::new();
-        let first = read(&bodies, 2 * MAX_SMALL, SOON).unwrap();
+    fn a_second_large_response_waits_for_the_end_of_the_first_or_its_own_deadline() {
+        let bodies = &LargeBodies::new();
+        let soon = || Instant::now() + Duration::from_millis(50);
+        let first = bodies.acquire(soon());
         assert!(first.is_some());
-        assert!(read(&bodies, MAX_SMALL / 2, SOON).unwrap().is_none());
-        let late = read(&bodies, 2 * MAX_SMALL, SOON).unwrap_err();
-        assert_eq!(late.kind(), io::ErrorKind::TimedOut);
+        assert!(bodies.clone().acquire(soon()).is_none());
         std::thread::scope(|scope| {
-            let second = scope.spawn(|| read(&bodies, 2 * MAX_SMALL, LATER).unwrap());
+            let later = Instant::now() + Duration::from_secs(20);
+            let second = scope.spawn(move || bodies.acquire(later));
             assert!(!second.is_finished());
             drop(first);
             assert!(second.join().unwrap().is_some());
         });
-        assert!(read(&bodies, 2 * MAX_SMALL, SOON).unwrap().is_some());
+        assert!(bodies.acquire(soon()).is_some());
     }
 }

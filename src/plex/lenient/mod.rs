@@ -7,6 +7,6 @@
 mod list;
 mod scalar;
 
-pub(super) use list::streamed;
+pub(super) use list::{Elements, streamed};
 pub use list::{LenientVec, MaybeObject, Raw, Selectable, Selected};
 pub use scalar::{Flag, Number, Text, truncate};

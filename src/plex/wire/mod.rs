@@ -7,6 +7,7 @@
 
 mod libraries;
 mod media;
+mod session_list;
 mod sessions;
 mod statistics;
 mod transcode;
@@ -17,6 +18,7 @@ use super::lenient::{Flag, LenientVec, MaybeObject, Number, Text, streamed};
 
 pub use libraries::{Items, Metadata, Providers};
 pub use media::{AUDIO, Media, Part, SUBTITLE, Stream, VIDEO};
+pub use session_list::{MAX_WEIGHT, SESSION_WEIGHT, escaped};
 pub use sessions::{Session, Sessions};
 pub use statistics::{Bandwidth, BandwidthRow, ResourceSample, Resources};
 pub use transcode::TranscodeSession;

@@ -2,16 +2,16 @@
 
 use serde::Deserialize;
 
-use super::{media::Media, transcode::TranscodeSession};
-use crate::plex::lenient::{Flag, LenientVec, MaybeObject, Number, Selected, Text, streamed};
+use super::{media::Media, session_list::SessionList, transcode::TranscodeSession};
+use crate::plex::lenient::{Flag, MaybeObject, Number, Selected, Text, streamed};
 
 /// `/status/sessions`.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
 pub struct Sessions {
-    /// Absent when nobody plays. Boxed: a vector of them would be one block of megabytes.
+    /// Absent when nobody plays.
     #[serde(rename = "Metadata", deserialize_with = "streamed")]
-    pub sessions: LenientVec<Box<Session>, 10_000>,
+    pub sessions: SessionList,
 }
 
 /// One live session.

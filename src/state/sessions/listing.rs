@@ -10,7 +10,10 @@ use std::{
 
 use super::{MAX_SESSIONS, Sessions, log_play};
 use crate::{
-    plex::{id::Id, lenient, wire::Session},
+    plex::{
+        id::Id,
+        wire::{MAX_WEIGHT, SESSION_WEIGHT, Session, escaped},
+    },
     state::{
         actions::Effects,
         identity::Identity,
@@ -21,14 +24,6 @@ use crate::{
     },
 };
 
-/// The [`weight`] of all live sessions is at most this: 5,000 sessions with 200 bytes of label text
-/// each. One unit takes up to 25 bytes: a text is in memory about seven times (as a value, in
-/// cached label sets and in the page), and several times that while a listing is applied.
-const MAX_TEXT: usize = 2_000_000;
-/// The weight of a session in addition to its text.
-const TEXT_OVERHEAD: usize = 175;
-/// The weight of its transcode in addition to its text.
-const TRANSCODE_OVERHEAD: usize = 111;
 /// Plex may list a session for some seconds after its `stopped`; it is listed again after this …
 const STOPPED_RECHECK: Duration = Duration::from_secs(10);
 /// … for this long. If it is still listed then and makes progress, the `stopped` was spurious.
@@ -36,70 +31,8 @@ const STOPPED_GRACE: Duration = Duration::from_secs(30);
 /// It makes progress when its position advances by more than this, in milliseconds.
 const PROGRESS: f64 = 5_000.0;
 
-/// The share of `session` in [`MAX_TEXT`]: its labels, the other text that is kept of it, and its
-/// transcode.
-fn weight(session: &Session) -> usize {
-    let transcode = session.transcode.get();
-    TEXT_OVERHEAD
-        + label_text(session)
-        + kept_text(session) / 8
-        + transcode.map_or(0, |_| TRANSCODE_OVERHEAD)
-}
-
-/// The bytes of text of `session` that are kept once or twice.
-fn kept_text(session: &Session) -> usize {
-    let transcode = session.transcode.get();
-    let texts = transcode.map(|transcode| {
-        [
-            &transcode.key,
-            &transcode.video_decision,
-            &transcode.audio_decision,
-            &transcode.subtitle_decision,
-            &transcode.source_video_codec,
-            &transcode.video_codec,
-            &transcode.source_audio_codec,
-            &transcode.audio_codec,
-            &transcode.container,
-            &transcode.protocol,
-            &transcode.transcode_hw_decoding,
-            &transcode.transcode_hw_encoding,
-        ]
-    });
-    let player = session.player.get();
-    let info = session.session.get();
-    texts
-        .into_iter()
-        .flatten()
-        .chain([&session.rating_key, &session.key])
-        .chain(player.map(|player| &player.machine_identifier))
-        .chain(info.map(|info| &info.id))
-        .map(|text| text.or_empty().len())
-        .sum()
-}
-
-/// The bytes of free text in the labels of `session`. The key counts twice, because every label set
-/// has it.
-fn label_text(session: &Session) -> usize {
-    let player = session.player.get();
-    let key = session.session_key.or_empty();
-    [
-        key,
-        key,
-        session.title.or_empty(),
-        session.parent_title.or_empty(),
-        session.grandparent_title.or_empty(),
-        session.user.get().map_or("", |user| user.title.or_empty()),
-        player.map_or("", |player| player.title.or_empty()),
-        player.map_or("", |player| player.device.or_empty()),
-        player.map_or("", |player| player.product.or_empty()),
-    ]
-    .into_iter()
-    .map(|text| escaped(lenient::truncate(text)))
-    .sum()
-}
-
 /// The names of the server and of libraries, which are repeated for every session and every library: what
-/// of [`MAX_TEXT`] they take.
+/// of [`MAX_WEIGHT`] they take.
 #[derive(Debug, Clone, Copy)]
 pub struct RepeatedText {
     per_session: usize,
@@ -125,12 +58,6 @@ impl RepeatedText {
     }
 }
 
-/// The length of `text` as a label value.
-fn escaped(text: &str) -> usize {
-    let escapes = |byte: &u8| matches!(byte, b'\\' | b'"' | b'\n');
-    text.len() + text.as_bytes().iter().filter(|byte| escapes(byte)).count()
-}
-
 /// The play that a listed session belongs to.
 enum Origin {
     /// A play that had ended by an outage or a spurious `stopped`.
@@ -148,9 +75,9 @@ impl Sessions {
     /// Whether, with `repeated`, there may be more live sessions than fit.
     #[must_use]
     pub fn outgrown_by(&self, repeated: RepeatedText) -> bool {
-        let least = TEXT_OVERHEAD + repeated.per_session;
+        let least = SESSION_WEIGHT + repeated.per_session;
         // As much again for their own text.
-        2 * self.live.len() * least + repeated.libraries > MAX_TEXT && repeated.per_session > 0
+        2 * self.live.len() * least + repeated.libraries > MAX_WEIGHT && repeated.per_session > 0
     }
 
     /// Applies what `/status/sessions`, requested at `started`, lists.
@@ -163,10 +90,10 @@ impl Sessions {
         effects: &mut Effects,
     ) {
         let mut keys = BTreeMap::<&str, &Session>::new();
-        let mut text = repeated.libraries;
+        let mut weight = repeated.libraries;
         for session in listed.iter().filter(|session| is_live(session)) {
-            text += weight(session) + repeated.per_session;
-            if keys.len() >= MAX_SESSIONS || text > MAX_TEXT {
+            weight += session.weight() + repeated.per_session;
+            if keys.len() >= MAX_SESSIONS || weight > MAX_WEIGHT {
                 self.dropped_sessions += 1;
             } else if let Some(key) = key_of(session, &keys) {
                 keys.insert(key, session);
