@@ -253,6 +253,19 @@ impl World {
                 .last()
                 .is_some_and(|(last, _)| *last == key)
         });
+        // Who starts again after a restart of Plex may have the same key, and another stream.
+        let shown = ["stream_type", "transcode_type"].map(|label| series.label(label));
+        let has_stream = |id: &PlayId| {
+            let play = &self.plays[*id];
+            let known = play.known.versions.iter().map(|(_, stream)| *stream);
+            let resolution = series.label("stream_resolution");
+            known.chain([play.stream()]).any(|stream| {
+                stream[..2] == shown && (resolution == "(absent)" || resolution == stream[2])
+            })
+        };
+        if plays.iter().any(has_stream) {
+            plays.retain(has_stream);
+        }
         assert!(!plays.is_empty(), "at {} nobody plays {series:?}", self.now);
         plays
     }
