@@ -38,6 +38,7 @@ fn a_rotated_token_takes_effect_for_http_and_websocket_without_a_restart() {
         // First Plex, then the file: the old token is refused for a while.
         plex.world().token = NEXT.into();
         plex.drop_sockets();
+        exporter.until_value("plex_websocket_connected", &[], 0.0);
         exporter.wait_for_log("refuses the token");
         fs::write(&file, format!("{NEXT}\r\n")).unwrap();
         let begun = Instant::now();
@@ -84,6 +85,7 @@ fn a_refused_token_is_read_again_at_most_every_15_seconds() {
         begun.elapsed()
     );
     assert!(plex.requests().len() > refused);
+    exporter.wait_for_log("PLEX_TOKEN_FILE:");
     assert_eq!(
         exporter
             .log()
