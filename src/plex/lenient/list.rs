@@ -16,7 +16,7 @@ use serde::{
 };
 use serde_json::{Value, value::RawValue};
 
-use super::Text;
+use super::scalar::Text;
 
 /// The text of a JSON value, to be decoded later, if at all.
 #[derive(Debug, Default)]

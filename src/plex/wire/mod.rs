@@ -18,8 +18,8 @@ use super::lenient::{Flag, LenientVec, MaybeObject, Number, Text, streamed};
 
 pub use libraries::{Items, Metadata, Providers};
 pub use media::{AUDIO, Media, Part, SUBTITLE, Stream, VIDEO};
-pub use session_list::{MAX_WEIGHT, SESSION_WEIGHT, escaped};
-pub use sessions::{Session, Sessions};
+pub use session_list::{MAX_WEIGHT, SESSION_WEIGHT, Sessions, escaped};
+pub use sessions::Session;
 pub use statistics::{Bandwidth, BandwidthRow, ResourceSample, Resources};
 pub use transcode::TranscodeSession;
 

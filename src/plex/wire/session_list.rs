@@ -1,7 +1,9 @@
 //! The sessions of a listing: as many as there is memory for.
 
+use serde::Deserialize;
+
 use super::sessions::Session;
-use crate::plex::lenient::{Elements, truncate};
+use crate::plex::lenient::{Elements, streamed, truncate};
 
 /// At most this many sessions are kept.
 const MAX_SESSIONS: usize = 10_000;
@@ -13,6 +15,15 @@ pub const MAX_WEIGHT: usize = 2_000_000;
 pub const SESSION_WEIGHT: usize = 175;
 /// The weight of its transcode in addition to its text.
 const TRANSCODE_WEIGHT: usize = 111;
+
+/// `/status/sessions`.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub struct Sessions {
+    /// Absent when nobody plays.
+    #[serde(rename = "Metadata", deserialize_with = "streamed")]
+    pub sessions: SessionList,
+}
 
 /// The first sessions of a listing; of the others only their number.
 #[derive(Debug, Default)]

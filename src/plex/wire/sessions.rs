@@ -2,17 +2,8 @@
 
 use serde::Deserialize;
 
-use super::{media::Media, session_list::SessionList, transcode::TranscodeSession};
-use crate::plex::lenient::{Flag, MaybeObject, Number, Selected, Text, streamed};
-
-/// `/status/sessions`.
-#[derive(Debug, Default, Deserialize)]
-#[serde(default)]
-pub struct Sessions {
-    /// Absent when nobody plays.
-    #[serde(rename = "Metadata", deserialize_with = "streamed")]
-    pub sessions: SessionList,
-}
+use super::{media::Media, transcode::TranscodeSession};
+use crate::plex::lenient::{Flag, MaybeObject, Number, Selected, Text};
 
 /// One live session.
 #[derive(Debug, Default, Deserialize)]

@@ -8,19 +8,17 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{MAX_SESSIONS, Sessions, log_play};
+use super::{MAX_SESSIONS, Sessions, log_play, repeated_text::RepeatedText};
 use crate::{
     plex::{
         id::Id,
-        wire::{MAX_WEIGHT, SESSION_WEIGHT, Session, escaped},
+        wire::{MAX_WEIGHT, SESSION_WEIGHT, Session},
     },
     state::{
         actions::Effects,
         identity::Identity,
-        libraries::Libraries,
         phase::Phase,
         play::{EndReason, Play, Title},
-        server::Server,
     },
 };
 
@@ -30,33 +28,6 @@ const STOPPED_RECHECK: Duration = Duration::from_secs(10);
 const STOPPED_GRACE: Duration = Duration::from_secs(30);
 /// It makes progress when its position advances by more than this, in milliseconds.
 const PROGRESS: f64 = 5_000.0;
-
-/// The names of the server and of libraries, which are repeated for every session and every library: what
-/// of [`MAX_WEIGHT`] they take.
-#[derive(Debug, Clone, Copy)]
-pub struct RepeatedText {
-    per_session: usize,
-    libraries: usize,
-}
-
-impl RepeatedText {
-    /// Names of this length have no weight.
-    const USUAL: usize = 100;
-
-    /// `server` is in every sample, and the longest of `libraries` may be that of every session.
-    #[must_use]
-    pub fn of(server: Option<&Server>, libraries: &Libraries) -> Self {
-        let server = server.map_or(0, |server| escaped(&server.name) + escaped(&server.id));
-        let titles = libraries.iter().map(|(_, library)| escaped(&library.title));
-        let names = server + titles.max().unwrap_or(0);
-        Self {
-            // Seven to twelve samples of a session.
-            per_session: names.saturating_sub(Self::USUAL) / 2,
-            // Eight samples of a library.
-            libraries: libraries.iter().len() * names / 3,
-        }
-    }
-}
 
 /// The play that a listed session belongs to.
 enum Origin {

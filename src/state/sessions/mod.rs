@@ -6,11 +6,12 @@
 mod counting;
 mod listing;
 mod notifications;
+mod repeated_text;
 #[cfg(test)]
 mod tests;
 mod watch;
 
-pub use listing::RepeatedText;
+pub use repeated_text::RepeatedText;
 
 use std::{
     collections::{BTreeMap, HashMap},
