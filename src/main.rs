@@ -2,6 +2,8 @@
 
 #![forbid(unsafe_code)]
 
+mod arenas;
+
 use std::{env, io::Write as _, process::ExitCode};
 
 use plex_exporter::{
@@ -20,7 +22,10 @@ fn main() -> ExitCode {
     panic_hook::install();
     config::redact_tokens(&|name| env::var_os(name));
     let code = match cli::parse(env::args_os().skip(1)) {
-        Ok(Command::Run) => run(),
+        Ok(Command::Run) => {
+            arenas::limit();
+            run()
+        }
         Ok(Command::Health) => health(),
         Ok(Command::Check) => check(),
         Ok(Command::Print(asset)) => {

@@ -2,7 +2,6 @@
 
 use std::{
     io::{self, BufReader, Read},
-    thread,
     time::{Duration, Instant},
 };
 
@@ -26,7 +25,6 @@ use crate::{
     net::{DialError, Dialer, is_timeout},
     secret::Secret,
     server_url::ServerUrl,
-    threads::WORKER_STACK,
     token::Token,
 };
 
@@ -177,7 +175,7 @@ impl Client {
     fn decode_body(
         &self,
         fetch: &PlexRequest,
-        body: impl Read + Send,
+        body: impl Read,
         deadline: Instant,
     ) -> Result<(PlexResponse, Option<Permit>), PlexError> {
         let mut clean = CleanJson::new(body);
@@ -192,18 +190,7 @@ impl Client {
         }
         let permit = self.large_bodies.acquire(deadline);
         let permit = permit.ok_or(PlexError::Timeout)?;
-        // glibc keeps what a thread has freed for the threads that come after it: a thread of its own
-        // for each large body, one at a time, keeps it once, and not in every lane.
-        let decoded = thread::scope(|scope| {
-            let body = beginning.chain(clean);
-            let thread = thread::Builder::new()
-                .name("large-body".to_owned())
-                .stack_size(WORKER_STACK)
-                .spawn_scoped(scope, || decode_clean(fetch, body))
-                .map_err(|error| PlexError::Connect(error.into()))?;
-            // A panic has ended the process.
-            thread.join().unwrap_or(Err(PlexError::Timeout))
-        })?;
+        let decoded = decode_clean(fetch, beginning.chain(clean))?;
         Ok((decoded, Some(permit)))
     }
 }
