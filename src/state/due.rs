@@ -22,8 +22,12 @@ impl State {
         if self.schedule.server.start_if_due(now, budget) {
             requests.push(PlexRequest::Server);
         }
-        let triggers = [self.next_silence_check(), self.next_refresh()];
-        if triggers.into_iter().flatten().any(|due| due <= now) {
+        let is_due = |due: Option<Instant>| due.is_some_and(|due| due <= now);
+        let refresh = is_due(self.next_refresh());
+        if refresh {
+            self.refreshed = Some(now);
+        }
+        if refresh || is_due(self.next_silence_check()) {
             self.schedule.sessions.request(now);
         }
         let budget = &mut self.budget;
@@ -97,8 +101,9 @@ impl State {
         let wanted = self.refresh_wanted?;
         let spare = self.budget.next_spare_permit(Purpose::Viewing);
         let slot = &self.schedule.sessions;
-        let listed = slot.last_completed;
-        let earliest = listed.map(|listed| listed + schedule::REFRESH_MIN_INTERVAL);
+        let earliest = self
+            .refreshed
+            .map(|refreshed| refreshed + schedule::REFRESH_MIN_INTERVAL);
         let due = [spare, earliest]
             .into_iter()
             .flatten()

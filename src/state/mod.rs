@@ -152,6 +152,8 @@ pub struct State {
     last_live: Option<Instant>,
     /// Since when a listing of low priority is wanted.
     refresh_wanted: Option<Instant>,
+    /// When a report last caused a listing.
+    refreshed: Option<Instant>,
     /// A transcode began or ended at this moment, and Plex's count has not changed since.
     transcodes_changed: Option<Instant>,
     error_log: ErrorLog,
@@ -193,6 +195,7 @@ impl State {
             socket_changed: None,
             last_live: None,
             refresh_wanted: None,
+            refreshed: None,
             transcodes_changed: None,
             error_log: ErrorLog::default(),
             connected_before: false,

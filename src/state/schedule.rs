@@ -53,8 +53,8 @@ const ACCOUNTS_RETRY: Duration = Duration::from_mins(5);
 pub const SOCKET_STABLE: Duration = Duration::from_secs(30);
 /// A silent client causes a listing at most this often.
 pub const SILENCE_MIN_INTERVAL: Duration = Duration::from_secs(10);
-/// The least time from a listing to one of low priority, which a report causes, so that a
-/// burst of reports costs one listing.
+/// The least time between two listings of low priority, which reports cause, so that a burst of
+/// reports costs two listings.
 pub const REFRESH_MIN_INTERVAL: Duration = Duration::from_secs(3);
 /// Requests for the same thing within this time are bundled into one.
 const BUNDLE: Duration = Duration::from_millis(100);
