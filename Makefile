@@ -60,7 +60,7 @@ fmt: ## Format the sources
 bench: ## Print what the static binary costs; PLEX_EXPORTER_BASE=<binary> compares it with that one
 	PLEX_EXPORTER_BIN="$(CURDIR)/$$(.ci/static x86_64-unknown-linux-musl)" $(CARGO) bench --quiet --bench budgets
 
-SOAK_DAYS ?= 14
+SOAK_DAYS ?= 30
 
 soak: ## Live through SOAK_DAYS of simulated use
 	SOAK_DAYS=$(SOAK_DAYS) $(CARGO) test --quiet --test soak -- --nocapture

@@ -20,8 +20,6 @@ mod dice;
 mod figures;
 #[path = "soak/knowledge.rs"]
 mod knowledge;
-#[path = "soak/ledger.rs"]
-mod ledger;
 #[path = "soak/network.rs"]
 mod network;
 #[path = "soak/oracle.rs"]
@@ -34,6 +32,8 @@ mod plays;
 mod plex;
 #[path = "soak/series.rs"]
 mod series;
+#[path = "soak/tally.rs"]
+mod tally;
 #[path = "soak/wire.rs"]
 mod wire;
 #[path = "soak/world.rs"]

@@ -118,7 +118,7 @@ impl World {
             let transcode = self.new_transcode();
             self.plays[id].transcode = Some(transcode);
         }
-        self.say(id, "buffering", false);
+        self.notify(id, "buffering", false);
         // Plex lists it before or after its first notification.
         let lag = match self.dice.below(30) {
             0 => self.dice.below(9_000),
@@ -216,7 +216,7 @@ impl World {
             self.transcode_frame("start", transcode, id);
         }
         let word = self.plays[id].phase.word();
-        self.say(id, word, false);
+        self.notify(id, word, false);
     }
 
     /// The viewer stops, and Plex may list the session for some seconds more.

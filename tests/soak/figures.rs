@@ -5,7 +5,7 @@ use std::{
     fmt,
 };
 
-use crate::{ledger::Ledger, plays::PlayId, world::World};
+use crate::{plays::PlayId, tally::Tally, world::World};
 
 #[derive(Debug, Default)]
 pub struct Figures {
@@ -25,7 +25,7 @@ pub struct Figures {
     pub gap_error: f64,
     /// Pages that showed a session late because requests to Plex were used up.
     pub late_pages: u64,
-    /// The largest error while nothing is heard of a play.
+    /// The largest error while nothing is received about a play.
     pub live_error: f64,
     /// The largest size of every collection, and its limit.
     pub collections: BTreeMap<&'static str, (usize, usize)>,
@@ -52,14 +52,14 @@ impl fmt::Display for World {
             collections,
             estimate: (estimated, sent),
         } = &self.figures;
-        let Ledger {
+        let Tally {
             requests,
             most_idle,
             most_live,
             most_crowded,
             lines,
             ..
-        } = &self.ledger;
+        } = &self.tally;
         let days = self.now as f64 / 86_400_000.0;
         writeln!(
             out,
@@ -82,7 +82,7 @@ impl fmt::Display for World {
         writeln!(
             out,
             "seconds wrong by at most {exact_error:.3} for the {} plays of which everything was \
-             notified, {gap_error:.3} for others, {live_error:.3} while nothing was heard of them",
+             notified, {gap_error:.3} for others, {live_error:.3} while nothing was reported of them",
             exact_plays.len()
         )?;
         writeln!(out, "{estimated:.0} bytes estimated of {sent:.0} sent")?;

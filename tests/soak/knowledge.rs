@@ -4,7 +4,7 @@
 //! Every change that is notified is known to the delay of the notification. A change whose
 //! notification is lost lies somewhere between the last confirmation of the play and the next one:
 //! the seconds may be wrong by that gap, but by no more than the contract lets pass between two
-//! confirmations, since the position tells what was played in a longer one.
+//! confirmations, since the position shows what was played in a longer one.
 
 use crate::plays::Millis;
 
@@ -19,13 +19,13 @@ pub const ROUNDING: Millis = 2;
 #[derive(Debug, Clone, Copy)]
 struct Lost {
     at: Millis,
-    /// It was a jump, so that the position tells nothing.
+    /// It was a jump, so that the position proves nothing.
     jump: bool,
 }
 
 #[derive(Debug, Default)]
 pub struct Knowledge {
-    /// When something last told that it is live, and in which phase.
+    /// When it was last reported live, and in which phase.
     pub confirmed: Option<Millis>,
     /// Changes since then that were not notified.
     lost: Vec<Lost>,
@@ -35,7 +35,7 @@ pub struct Knowledge {
     pub allowance: Millis,
     /// It was in a listing that arrived.
     pub listed: Option<Millis>,
-    /// Something told that it played.
+    /// It was reported playing.
     pub seen_playing: bool,
     /// When it became countable as a start: listed, and seen playing.
     pub countable: Option<Millis>,
@@ -48,16 +48,16 @@ pub struct Knowledge {
 
 impl Knowledge {
     /// A change at `now` is not notified.
-    pub fn lose(&mut self, now: Millis, jump: bool) {
+    pub fn mark_lost(&mut self, now: Millis, jump: bool) {
         self.lost.push(Lost { at: now, jump });
     }
 
-    /// Whether changes were lost of which nothing told since.
+    /// Whether changes were lost and not reported since.
     pub fn has_lost(&self) -> bool {
         !self.lost.is_empty()
     }
 
-    /// Whether nothing tells yet what it does now.
+    /// Whether its present state is unreported.
     pub fn is_unknown(&self) -> bool {
         self.has_lost() || self.on_its_way.is_some()
     }
@@ -69,7 +69,7 @@ impl Knowledge {
         let settled: Vec<Lost> = settled;
         if !settled.is_empty() || self.confirmed.is_none() {
             let gap = now.saturating_sub(self.confirmed.unwrap_or(began));
-            // What began while nothing could be heard began at an unknown time.
+            // What began while nothing could arrive began at an unknown time.
             let unknown = self.confirmed.is_none() || settled.iter().any(|lost| lost.jump);
             self.allowance += if unknown { gap } else { gap.min(LONGEST_GAP) };
         }
@@ -118,19 +118,19 @@ impl Knowledge {
         }
     }
 
-    /// It ended at `end`, and nothing told so until `heard`.
-    pub fn ended_unheard(&mut self, end: Millis, heard: Millis) {
+    /// It ended at `end`, unreported until `reported`.
+    pub fn ended_unreported(&mut self, end: Millis, reported: Millis) {
         let since = self.confirmed.unwrap_or(end);
         self.allowance += (end.saturating_sub(since))
             .max(REPORT_GAP)
-            .max(heard.saturating_sub(since));
+            .max(reported.saturating_sub(since));
         self.lost.clear();
     }
 
     /// By how much the seconds of a live play may be wrong at `now`.
     pub fn tolerance(&self, now: Millis) -> Millis {
         let silent = now.saturating_sub(self.confirmed.unwrap_or(0));
-        let unheard = self.has_lost() || silent > REPORT_GAP;
-        self.allowance + if unheard { silent } else { 0 }
+        let unreported = self.has_lost() || silent > REPORT_GAP;
+        self.allowance + if unreported { silent } else { 0 }
     }
 }

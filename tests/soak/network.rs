@@ -6,8 +6,8 @@ use plex_exporter::internals::{Completed, Event, PlexError, PlexRequest, decode_
 
 use crate::{
     plays::{Millis, Phase},
-    plex::{Health, Told},
-    world::{Heard, Step, World},
+    plex::{Health, ResponseContent},
+    world::{Report, Step, World},
 };
 
 /// The exporter gives up after this time.
@@ -19,7 +19,7 @@ struct InFlight {
     started: Millis,
     written: Millis,
     run: u64,
-    response: Option<(Result<String, PlexError>, Told)>,
+    response: Option<(Result<String, PlexError>, ResponseContent)>,
 }
 
 #[derive(Default)]
@@ -121,11 +121,11 @@ impl World {
                 self.plex
                     .answer(&in_flight.request, plays, clients, self.now)
             }
-            Health::Status(401) => (Err(PlexError::Unauthorized), Told::default()),
-            Health::Status(status) => (Err(PlexError::Status(status)), Told::default()),
+            Health::Status(401) => (Err(PlexError::Unauthorized), ResponseContent::default()),
+            Health::Status(status) => (Err(PlexError::Status(status)), ResponseContent::default()),
             _ => (
                 Err(PlexError::Connect("connection refused".into())),
-                Told::default(),
+                ResponseContent::default(),
             ),
         };
         if let Some(in_flight) = self.network.in_flight.get_mut(&id) {
@@ -139,12 +139,12 @@ impl World {
         };
         let lost =
             in_flight.run != self.plex.run || (in_flight.response.is_some() && !self.reachable());
-        let (result, told) = match in_flight.response {
+        let (result, content) = match in_flight.response {
             _ if lost => (
                 Err(PlexError::ConnectionLost("reset".into())),
-                Told::default(),
+                ResponseContent::default(),
             ),
-            None => (Err(PlexError::Timeout), Told::default()),
+            None => (Err(PlexError::Timeout), ResponseContent::default()),
             Some(response) => response,
         };
         let result = result.and_then(|body| decode_response(&in_flight.request, body.as_bytes()));
@@ -159,9 +159,9 @@ impl World {
         if success {
             match in_flight.request {
                 PlexRequest::Sessions => {
-                    self.listing_arrived(&told, in_flight.started, in_flight.written)
+                    self.listing_arrived(&content, in_flight.started, in_flight.written)
                 }
-                PlexRequest::Bandwidth => self.plex.rows_arrived(&told),
+                PlexRequest::Bandwidth => self.plex.rows_arrived(&content),
                 PlexRequest::Providers => self.oracle.libraries_arrived(&self.plex),
                 _ => {}
             }
@@ -171,7 +171,7 @@ impl World {
     }
 
     /// Sends a frame; false when there is no socket to send it to.
-    pub fn send_frame(&mut self, text: String, about: Option<(usize, Heard)>) -> bool {
+    pub fn send_frame(&mut self, text: String, about: Option<(usize, Report)>) -> bool {
         if !self.network.socket_up || self.network.half_open || !self.reachable() {
             return false;
         }
@@ -195,13 +195,13 @@ impl World {
         if self.network.socket_up {
             return;
         }
-        self.ledger.request();
+        self.tally.request();
         if self.reachable() && matches!(self.plex.health, Health::Well | Health::Status(500)) {
             self.network.socket_up = true;
             self.network.half_open = false;
             self.network.socket += 1;
             self.network.retry = 1_000;
-            self.ledger.change(2);
+            self.tally.change(2);
             self.event(Event::SocketUp);
         } else {
             let error = match self.plex.health {
@@ -220,11 +220,11 @@ impl World {
         self.later(pause - jitter, Step::SocketTry);
     }
 
-    pub fn lose_socket(&mut self) {
+    pub fn drop_socket(&mut self) {
         if self.network.socket_up {
             self.network.socket_up = false;
             self.network.half_open = false;
-            self.ledger.change(2);
+            self.tally.change(2);
             let error = PlexError::ConnectionLost("reset by peer".into());
             self.event(Event::SocketDown(error));
             self.retry_socket();
@@ -233,7 +233,7 @@ impl World {
 
     pub fn socket_found_dead(&mut self, socket: u64) {
         if self.network.socket == socket {
-            self.lose_socket();
+            self.drop_socket();
         }
     }
 
@@ -250,7 +250,7 @@ impl World {
             0 | 1 => self.restart_plex(),
             2 | 3 => self.cut_network(),
             4 => {
-                self.lose_socket();
+                self.drop_socket();
                 1
             }
             5 => {
@@ -263,12 +263,12 @@ impl World {
             6 => {
                 let status = [401, 500, 503][self.dice.below(3) as usize];
                 self.plex.health = Health::Status(status);
-                self.ledger.change(40);
+                self.tally.change(40);
                 self.dice.spread(5_000, 900_000)
             }
             7 => {
                 self.network.slow = self.dice.spread(200, 10_000);
-                self.ledger.change(40);
+                self.tally.change(40);
                 self.dice.spread(60_000, 1_800_000)
             }
             8 => {
@@ -306,13 +306,13 @@ impl World {
 
     fn restart_plex(&mut self) -> Millis {
         self.figures.restarts += 1;
-        self.ledger.change(12);
+        self.tally.change(12);
         self.plex.health = Health::Unreachable;
         self.plex.run += 1;
         self.plex.listed.clear();
         self.plex.next_key = 1;
         self.network.restarts = true;
-        self.lose_socket();
+        self.drop_socket();
         for number in 0..self.clients.len() {
             if let Some(id) = self.clients[number].playing {
                 // The client waits.
@@ -347,7 +347,7 @@ impl World {
                 continue;
             }
             self.plays[id].key = key;
-            self.say(id, "buffering", false);
+            self.notify(id, "buffering", false);
             let lag = self.dice.below(800);
             self.later(lag, Step::List { id });
             let wait = self.dice.between(100, 3_000);
@@ -357,10 +357,10 @@ impl World {
 
     fn cut_network(&mut self) -> Millis {
         self.figures.outages += 1;
-        self.ledger.change(12);
+        self.tally.change(12);
         self.network.cut = true;
         if self.dice.one_in(2) {
-            self.lose_socket();
+            self.drop_socket();
         } else {
             self.network.half_open = self.network.socket_up;
             let socket = self.network.socket;
@@ -382,12 +382,12 @@ impl World {
     }
 
     fn change_libraries(&mut self) {
-        // Nobody plays from the last two: others must not lose their name while they play.
+        // Nobody plays from the last two: others must keep their name while they play.
         let number = 5 + self.dice.below(2);
         if let Some((_, _, there)) = self.plex.libraries.get_mut(&number) {
             *there ^= true;
         }
-        self.ledger.libraries_change();
+        self.tally.libraries_change();
         let entry = format!(
             r#"{{"identifier":"com.plexapp.plugins.library","sectionID":"{number}","itemID":"1","type":1,"state":5}}"#
         );

@@ -6,16 +6,16 @@ use crate::{
     knowledge::{LONGEST_GAP, REPORT_GAP, ROUNDING},
     page_watch::PageWatch,
     plays::{Kind, Millis, Phase, Play, PlayId},
-    plex::{Plex, Told},
+    plex::{Plex, ResponseContent},
     series::{Series, identity},
-    world::{Heard, Step, World},
+    world::{Report, Step, World},
 };
 
 /// A series stays this long after the end.
 const KEPT: Millis = 60_000;
 /// What a notification may take from its event to the page.
 const SHOWN_AFTER: Millis = 250;
-/// The delay of a notification, for every change that one tells of …
+/// The delay of a notification, for every change that one reports …
 const DELAY: Millis = 12;
 /// … up to what a notification may take to the page.
 const MOST_DELAYS: Millis = SHOWN_AFTER;
@@ -45,12 +45,12 @@ pub struct Oracle {
     starts: BTreeMap<String, u64>,
     user_starts: BTreeMap<String, u64>,
     uncounted: BTreeSet<PlayId>,
-    /// The play before, under the same key, whose end nobody told.
+    /// The play before, under the same key, whose end was never reported.
     before: HashMap<PlayId, PlayId>,
     /// Stopped, and the notification has not arrived.
     pub stops_on_their_way: BTreeSet<PlayId>,
     /// Ended without anybody telling, and until when Plex lists them.
-    unheard: BTreeMap<PlayId, Millis>,
+    unreported: BTreeMap<PlayId, Millis>,
     libraries: BTreeMap<u64, String>,
     pub page_sum: u64,
 }
@@ -62,7 +62,7 @@ impl Oracle {
     }
 
     pub fn stop_lost(&mut self, id: PlayId) {
-        self.unheard.entry(id).or_insert(0);
+        self.unreported.entry(id).or_insert(0);
     }
 
     pub fn libraries_arrived(&mut self, plex: &Plex) {
@@ -79,7 +79,7 @@ impl World {
         self.plays[id].end(self.now);
     }
 
-    /// Nobody will tell that it ended.
+    /// Its end will not be reported.
     pub fn vanished(&mut self, id: PlayId) {
         self.oracle.stop_lost(id);
     }
@@ -94,28 +94,28 @@ impl World {
     /// `next` plays under the key of `id`.
     pub fn replaced(&mut self, id: PlayId, next: PlayId) {
         self.oracle.before.insert(next, id);
-        self.oracle.unheard.entry(id).or_insert(0);
+        self.oracle.unreported.entry(id).or_insert(0);
     }
 
     /// A notification arrives, or is lost on the way.
-    pub fn heard(&mut self, id: PlayId, heard: Heard, arrives: bool) {
+    pub fn on_report(&mut self, id: PlayId, reported: Report, arrives: bool) {
         let now = self.now;
         let play = &mut self.plays[id];
         let began = play.began.unwrap_or(now);
-        if heard == Heard::Stopped {
+        if reported == Report::Stopped {
             self.oracle.stops_on_their_way.remove(&id);
         }
-        match heard {
-            Heard::Stopped if arrives => {
-                if self.oracle.unheard.remove(&id).is_some()
+        match reported {
+            Report::Stopped if arrives => {
+                if self.oracle.unreported.remove(&id).is_some()
                     && self.oracle.before.values().any(|before| *before == id)
                 {
-                    // The next item under its key may have told before.
+                    // The next item under its key may have reported it before.
                 }
                 play.known.notified(now, began, false);
             }
-            Heard::Stopped => self.oracle.stop_lost(id),
-            Heard::State(phase, _) if arrives => {
+            Report::Stopped => self.oracle.stop_lost(id),
+            Report::State(phase, _) if arrives => {
                 if play.ended.is_none() {
                     play.known.notified(now, began, phase == Phase::Playing);
                 }
@@ -123,26 +123,26 @@ impl World {
                     self.end_known(before, now, false);
                 }
             }
-            Heard::State(_, true) => play.known.lose(now, false),
-            Heard::State(_, false) => {}
+            Report::State(_, true) => play.known.mark_lost(now, false),
+            Report::State(_, false) => {}
         }
     }
 
-    fn end_known(&mut self, id: PlayId, heard: Millis, listing: bool) {
-        if self.oracle.unheard.remove(&id).is_some() {
+    fn end_known(&mut self, id: PlayId, reported: Millis, listing: bool) {
+        if self.oracle.unreported.remove(&id).is_some() {
             let end = self.plays[id].ended.expect("an end");
             let known = &mut self.plays[id].known;
-            // A change of items is told by the first notification of the next; a listing tells only
+            // A change of items shows in the first notification of the next; a listing shows only
             // that it is over.
-            if listing || heard > end + SHOWN_AFTER || known.has_lost() {
-                known.ended_unheard(end, heard);
+            if listing || reported > end + SHOWN_AFTER || known.has_lost() {
+                known.ended_unreported(end, reported);
             }
         }
     }
 
-    pub fn listing_arrived(&mut self, told: &Told, started: Millis, written: Millis) {
+    pub fn listing_arrived(&mut self, content: &ResponseContent, started: Millis, written: Millis) {
         let now = self.now;
-        for listed in &told.sessions {
+        for listed in &content.sessions {
             let play = &mut self.plays[listed.play];
             let version = (listed.key, listed.stream);
             play.known.first_bitrate.get_or_insert(listed.bitrate);
@@ -153,7 +153,7 @@ impl World {
                 play.known.versions.push(version);
             }
             if lingers {
-                // It lingers: that tells of it, and nothing of when it did what.
+                // It lingers, which confirms it, but not when it did what.
                 play.known.named(now, listed.phase == Phase::Playing);
                 continue;
             }
@@ -166,18 +166,18 @@ impl World {
         }
         for id in &self.oracle.stops_on_their_way {
             let play = &mut self.plays[*id];
-            let listed = told.sessions.iter().any(|listed| listed.play == *id);
+            let listed = content.sessions.iter().any(|listed| listed.play == *id);
             if let Some(ended) = play.ended.filter(|ended| *ended <= written && !listed) {
-                // The listing is faster than the notification, which does not say when it was sent.
+                // The listing is faster than the notification, which does not contain when it was sent.
                 play.known.allowance += now - ended;
             }
         }
         let gone: Vec<PlayId> = self
             .oracle
-            .unheard
+            .unreported
             .keys()
             .copied()
-            .filter(|id| told.sessions.iter().all(|listed| listed.play != *id))
+            .filter(|id| content.sessions.iter().all(|listed| listed.play != *id))
             .filter(|id| self.plays[*id].ended.is_some_and(|ended| ended <= written))
             .collect();
         for id in gone {
@@ -359,7 +359,7 @@ impl World {
         let play = &self.plays[id];
         let tolerance = match play.ended {
             None => play.known.tolerance(self.now),
-            Some(end) if self.oracle.unheard.contains_key(&id) => {
+            Some(end) if self.oracle.unreported.contains_key(&id) => {
                 let since = play.known.confirmed.unwrap_or(end);
                 play.known.allowance + end.saturating_sub(since).max(REPORT_GAP)
             }
@@ -386,8 +386,8 @@ impl World {
             plays.len()
         );
         let figures = &mut self.figures;
-        let heard = play.ended.is_some() && !self.oracle.unheard.contains_key(&newest);
-        if !heard {
+        let reported = play.ended.is_some() && !self.oracle.unreported.contains_key(&newest);
+        if !reported {
             figures.live_error = figures.live_error.max(error);
         } else if tolerance < SHOWN_AFTER {
             figures.exact_plays.insert(newest);
@@ -399,11 +399,11 @@ impl World {
 
     fn check_live(&mut self, id: PlayId, series: &Series) {
         let play = &self.plays[id];
-        let [heard, without_socket, with_socket] = GONE_AFTER;
+        let [reported, without_socket, with_socket] = GONE_AFTER;
         if let Some(ended) = play.ended {
-            let limit = match self.oracle.unheard.contains_key(&id) {
+            let limit = match self.oracle.unreported.contains_key(&id) {
                 _ if !self.well_for(LONGEST_GAP) => LONGEST_GAP + 20_000,
-                false => heard,
+                false => reported,
                 true if self.network.socket_up => with_socket,
                 true => without_socket,
             };
@@ -436,7 +436,7 @@ impl World {
             }
         }
         let (now, plays) = (self.now, &self.plays);
-        let unheard = &self.oracle.unheard;
+        let unreported = &self.oracle.unreported;
         let kept = |play: &Play, slack| play.ended.is_none_or(|ended| now < ended + KEPT + slack);
         for id in &self.oracle.recent {
             let play = &plays[*id];
@@ -449,7 +449,7 @@ impl World {
                     "at {now} missing: {play:?}"
                 );
             }
-            let late = if unheard.contains_key(id) || play.known.allowance > 0 {
+            let late = if unreported.contains_key(id) || play.known.allowance > 0 {
                 80_000
             } else {
                 2_000

@@ -160,7 +160,7 @@ impl Play {
         self.offset + self.moved(now)
     }
 
-    fn settle(&mut self, now: Millis) {
+    fn accrue(&mut self, now: Millis) {
         let moved = self.moved(now);
         self.played += moved;
         // 1 kbit/s is a bit in a millisecond.
@@ -184,12 +184,12 @@ impl Play {
 
     /// A transcode begins or ends.
     pub fn set_transcode(&mut self, transcode: Option<u64>, now: Millis) {
-        self.settle(now);
+        self.accrue(now);
         self.transcode = transcode;
     }
 
     pub fn change(&mut self, phase: Phase, now: Millis) {
-        self.settle(now);
+        self.accrue(now);
         self.changes += 1;
         self.phase = phase;
         if phase == Phase::Playing && self.began.is_none() {
@@ -198,12 +198,12 @@ impl Play {
     }
 
     pub fn seek(&mut self, offset: Millis, now: Millis) {
-        self.settle(now);
+        self.accrue(now);
         self.offset = offset;
     }
 
     pub fn end(&mut self, now: Millis) {
-        self.settle(now);
+        self.accrue(now);
         self.ended = Some(now);
     }
 

@@ -34,8 +34,8 @@ struct Row {
     device: usize,
     lan: bool,
     bytes: u64,
-    /// How much of it the exporter was told.
-    told: u64,
+    /// How much of it was reported to the exporter.
+    reported: u64,
 }
 
 pub struct Plex {
@@ -54,7 +54,7 @@ pub struct Plex {
     oldest_row: usize,
     /// Whether any window has been sent: what it held was sent before.
     pub window_sent: bool,
-    /// Bytes sent since the first window, as far as the exporter was told.
+    /// Bytes sent since the first window, as far as reported to the exporter.
     pub bytes_told: u64,
     pub accounts: u64,
 }
@@ -69,9 +69,9 @@ pub struct ListedPlay {
     pub key: u64,
 }
 
-/// What a response told, for the oracle.
+/// What a response contained, for the oracle.
 #[derive(Debug, Default)]
-pub struct Told {
+pub struct ResponseContent {
     pub sessions: Vec<ListedPlay>,
     /// Numbers of rows, and their bytes.
     rows: Vec<(usize, u64)>,
@@ -124,7 +124,7 @@ impl Plex {
             device: client.number,
             lan: client.location == "lan",
             bytes,
-            told: 0,
+            reported: 0,
         });
     }
 
@@ -135,8 +135,8 @@ impl Plex {
         plays: &[Play],
         clients: &[Client],
         now: Millis,
-    ) -> (Result<String, PlexError>, Told) {
-        let mut told = Told::default();
+    ) -> (Result<String, PlexError>, ResponseContent) {
+        let mut content = ResponseContent::default();
         let body = match request {
             PlexRequest::Server => wire::container(&format!(
                 r#""friendlyName":"Attic","machineIdentifier":"c997","version":"1.43.4","platform":"Linux","platformVersion":"6","myPlexSubscription":true,"transcoderActiveVideoSessions":{}"#,
@@ -144,7 +144,7 @@ impl Plex {
             )),
             PlexRequest::Sessions => {
                 let live = || self.listed.values().map(|id| (*id, &plays[*id]));
-                told.sessions = live()
+                content.sessions = live()
                     .map(|(id, play)| ListedPlay {
                         play: id,
                         phase: play.phase,
@@ -169,7 +169,7 @@ impl Plex {
                         play.item.bitrate(),
                         play.item.file_resolution(),
                     )),
-                    _ => return (Err(PlexError::NotFound), told),
+                    _ => return (Err(PlexError::NotFound), content),
                 }
             }
             PlexRequest::Items(query) => {
@@ -179,7 +179,7 @@ impl Plex {
                     .get(&number)
                     .is_some_and(|(.., there)| *there)
                 {
-                    return (Err(PlexError::NotFound), told);
+                    return (Err(PlexError::NotFound), content);
                 }
                 wire::container(&format!(
                     r#""size":1,"totalSize":{},"offset":0"#,
@@ -194,7 +194,7 @@ impl Plex {
                 let mut rows = Vec::new();
                 let numbered = (self.oldest_row..).zip(&self.rows);
                 for (number, row) in numbered.filter(|(_, row)| now < row.written + WINDOW) {
-                    told.rows.push((number, row.bytes));
+                    content.rows.push((number, row.bytes));
                     rows.push(format!(
                         r#"{{"accountID":{},"deviceID":{},"timespan":6,"at":{},"lan":{},"bytes":{}}}"#,
                         row.account, row.device, row.at, row.lan, row.bytes
@@ -211,7 +211,7 @@ impl Plex {
             }
             PlexRequest::Updater => wire::container(r#""size":0,"canInstall":false"#),
         };
-        (Ok(body), told)
+        (Ok(body), content)
     }
 
     /// Video transcodes that run.
@@ -239,14 +239,14 @@ impl Plex {
         ))
     }
 
-    /// The exporter received what `told` says of rows.
-    pub fn rows_arrived(&mut self, told: &Told) {
-        for (number, bytes) in &told.rows {
+    /// The exporter received the rows of `content`.
+    pub fn rows_arrived(&mut self, content: &ResponseContent) {
+        for (number, bytes) in &content.rows {
             let index = number.checked_sub(self.oldest_row);
             let row = index.and_then(|index| self.rows.get_mut(index));
             let row = row.expect("a row that a response can still hold");
-            let more = bytes.saturating_sub(row.told);
-            row.told += more;
+            let more = bytes.saturating_sub(row.reported);
+            row.reported += more;
             if self.window_sent {
                 self.bytes_told += more;
             }

@@ -1,4 +1,4 @@
-//! The simulated world: what happens when, and who is told.
+//! The simulated world: what happens when, and what the exporter is sent.
 
 use std::{cmp::Reverse, collections::BinaryHeap, time::Instant};
 
@@ -12,11 +12,11 @@ use crate::{
     core::{Core, timestamp},
     dice::Dice,
     figures::Figures,
-    ledger::Ledger,
     network::Network,
     oracle::Oracle,
     plays::{Item, Millis, Phase, Play, PlayId},
     plex::Plex,
+    tally::Tally,
     wire,
 };
 
@@ -45,7 +45,7 @@ pub enum Step {
     Frame {
         text: String,
         socket: u64,
-        about: Option<(PlayId, Heard)>,
+        about: Option<(PlayId, Report)>,
     },
     /// Plex writes the response, or it arrives.
     Written {
@@ -72,9 +72,9 @@ pub enum Step {
     Minute,
 }
 
-/// What a notification tells of a play.
+/// What a notification reports of a play.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Heard {
+pub enum Report {
     /// Where it is; true for a change.
     State(Phase, bool),
     Stopped,
@@ -96,7 +96,7 @@ pub struct World {
     pub plex: Plex,
     pub network: Network,
     pub oracle: Oracle,
-    pub ledger: Ledger,
+    pub tally: Tally,
     pub figures: Figures,
     pub next_item: u64,
     pub scrape_interval: Millis,
@@ -124,7 +124,7 @@ impl World {
             plex: Plex::new(37),
             network: Network::default(),
             oracle: Oracle::default(),
-            ledger: Ledger::default(),
+            tally: Tally::default(),
             figures: Figures::default(),
             next_item: 0,
             scrape_interval,
@@ -211,10 +211,10 @@ impl World {
 
     fn take(&mut self, actions: Actions) {
         for line in &actions.log_lines {
-            self.ledger.log(line);
+            self.tally.log(line);
         }
         for request in actions.requests {
-            self.ledger.request();
+            self.tally.request();
             self.send_request(request);
         }
     }
@@ -232,7 +232,7 @@ impl World {
                 if play.ended.is_none() && self.clients[play.client].playing == Some(id) {
                     self.plex.listed.insert(play.key, id);
                     self.plays[id].entered = Some(self.now);
-                    self.ledger.live(self.plex.listed.len());
+                    self.tally.live(self.plex.listed.len());
                 }
             }
             Step::Unlist { key, id } => {
@@ -257,7 +257,7 @@ impl World {
             Step::Scrape => self.scrape(),
             Step::Minute => {
                 let live = self.plex.listed.len();
-                self.ledger
+                self.tally
                     .minute(self.now, live, self.network.socket_up, self.plex.health);
                 if self.now.is_multiple_of(3_600_000) {
                     self.check_collections();
@@ -299,18 +299,18 @@ impl World {
             self.plays[id].seek(offset, now);
         }
         self.plays[id].change(phase, now);
-        if !self.say(id, phase.word(), true) {
-            self.plays[id].known.lose(now, offset.is_some());
+        if !self.notify(id, phase.word(), true) {
+            self.plays[id].known.mark_lost(now, offset.is_some());
         }
     }
 
-    /// Sends a `playing` frame; whether it will arrive, as far as can be told.
-    pub fn say(&mut self, id: PlayId, word: &str, change: bool) -> bool {
+    /// Sends a `playing` frame; whether it will arrive, as far as is known.
+    pub fn notify(&mut self, id: PlayId, word: &str, change: bool) -> bool {
         let play = &self.plays[id];
         let text = wire::playing(play, word, self.now);
-        let heard = Heard::State(play.phase, change);
+        let reported = Report::State(play.phase, change);
         let silent = self.clients[play.client].silent;
-        let sent = !silent && self.send_frame(text, Some((id, heard)));
+        let sent = !silent && self.send_frame(text, Some((id, reported)));
         if sent && change {
             self.plays[id].known.on_its_way.get_or_insert(self.now);
         }
@@ -320,7 +320,7 @@ impl World {
     pub fn say_stopped(&mut self, id: PlayId) {
         let text = wire::playing(&self.plays[id], "stopped", self.now);
         let silent = self.clients[self.plays[id].client].silent;
-        if silent || !self.send_frame(text, Some((id, Heard::Stopped))) {
+        if silent || !self.send_frame(text, Some((id, Report::Stopped))) {
             self.oracle.stop_lost(id);
         } else {
             self.oracle.stops_on_their_way.insert(id);
@@ -344,7 +344,7 @@ impl World {
         }
         let (number, word) = (play.client, play.phase.word());
         if self.plex_serves() {
-            self.say(id, word, false);
+            self.notify(id, word, false);
             if let Some(transcode) = self.plays[id].transcode {
                 self.transcode_frame("update", transcode, id);
             }
@@ -353,11 +353,11 @@ impl World {
         self.later(cadence, Step::Report { id });
     }
 
-    fn frame_arrives(&mut self, text: &str, socket: u64, about: Option<(PlayId, Heard)>) {
+    fn frame_arrives(&mut self, text: &str, socket: u64, about: Option<(PlayId, Report)>) {
         let arrives =
             self.network.socket_up && self.network.socket == socket && !self.network.half_open;
-        if let Some((id, heard)) = about {
-            self.heard(id, heard, arrives);
+        if let Some((id, reported)) = about {
+            self.on_report(id, reported, arrives);
         }
         if arrives {
             self.figures.frames += 1;

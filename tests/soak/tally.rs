@@ -15,7 +15,7 @@ struct Minute {
 }
 
 #[derive(Default)]
-pub struct Ledger {
+pub struct Tally {
     hour: VecDeque<Minute>,
     now: Minute,
     pub requests: u64,
@@ -29,7 +29,7 @@ pub struct Ledger {
     failing: HashMap<String, String>,
 }
 
-impl Ledger {
+impl Tally {
     pub fn request(&mut self) {
         self.requests += 1;
         self.now.requests += 1;
