@@ -22,10 +22,7 @@ fn main() -> ExitCode {
     panic_hook::install();
     config::redact_tokens(&|name| env::var_os(name));
     let code = match cli::parse(env::args_os().skip(1)) {
-        Ok(Command::Run) => {
-            arenas::limit();
-            run()
-        }
+        Ok(Command::Run) => run(),
         Ok(Command::Health) => health(),
         Ok(Command::Check) => check(),
         Ok(Command::Print(asset)) => {
@@ -42,6 +39,7 @@ fn main() -> ExitCode {
 }
 
 fn run() -> ExitCode {
+    arenas::limit();
     let config = match Config::from_env(&|name| env::var_os(name)) {
         Ok(config) => config,
         Err(errors) => return fail(USAGE, &errors.to_string()),
