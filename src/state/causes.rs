@@ -109,14 +109,7 @@ fn lines(resolution: &str) -> Option<f64> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::state::source::SelectedStreams;
-
-    const FILM: &str = r#"{"bitrate":14590,"container":"mkv","videoCodec":"hevc","videoResolution":"4k",
-        "audioCodec":"eac3","audioChannels":6,"Part":[{"Stream":[
-        {"id":1,"streamType":1,"codec":"hevc","colorTrc":"smpte2084"},
-        {"id":2,"streamType":2,"codec":"eac3","channels":6,"selected":true},
-        {"id":3,"streamType":2,"codec":"aac","channels":2},
-        {"id":4,"streamType":3,"codec":"srt"},{"id":5,"streamType":3,"codec":"pgs"}]}]}"#;
+    use crate::state::source::{FILM, SelectedStreams};
 
     #[test]
     fn every_difference_from_the_file_is_a_cause() {

@@ -228,6 +228,15 @@ fn dynamic_range(video: &Stream) -> &'static str {
     }
 }
 
+/// The file of a film, with a video, two audio and two subtitle streams.
+#[cfg(test)]
+pub(super) const FILM: &str = r#"{"bitrate":14590,"container":"mkv","videoCodec":"hevc","videoResolution":"4k",
+        "audioCodec":"eac3","audioChannels":6,"Part":[{"Stream":[
+        {"id":1,"streamType":1,"codec":"hevc","colorTrc":"smpte2084"},
+        {"id":2,"streamType":2,"codec":"eac3","channels":6,"selected":true},
+        {"id":3,"streamType":2,"codec":"aac","channels":2},
+        {"id":4,"streamType":3,"codec":"srt"},{"id":5,"streamType":3,"codec":"pgs"}]}]}"#;
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -235,13 +244,6 @@ mod tests {
     fn media(json: &str) -> Media {
         serde_json::from_str(json).unwrap()
     }
-
-    const FILM: &str = r#"{"bitrate":14590,"container":"mkv","videoCodec":"hevc","videoResolution":"4k",
-        "audioCodec":"eac3","audioChannels":6,"Part":[{"Stream":[
-        {"id":1,"streamType":1,"codec":"hevc","colorTrc":"smpte2084"},
-        {"id":2,"streamType":2,"codec":"eac3","channels":6,"selected":true},
-        {"id":3,"streamType":2,"codec":"aac","channels":2},
-        {"id":4,"streamType":3,"codec":"srt"},{"id":5,"streamType":3,"codec":"pgs"}]}]}"#;
 
     #[test]
     fn the_streams_that_the_session_plays_are_described() {
