@@ -119,7 +119,6 @@ use crate::{
     health::Marker,
     listen::ListenAddress,
     metrics::process::ProcessReader,
-    net::{Dialer, DialerError},
     plex::client::Client,
     poller::Poller,
     state::{State, titles::TITLES_AT_ONCE},
@@ -139,8 +138,6 @@ const EVENTS: usize = 8;
 /// Why the exporter could not run.
 #[derive(Debug)]
 pub enum RunError {
-    /// An error in the configuration that shows only when it is used.
-    Config(DialerError),
     /// The listen address could not be opened.
     Listen(ListenAddress, io::Error),
     /// The OS gave no thread, no socket or no signal handler.
@@ -150,7 +147,6 @@ pub enum RunError {
 impl fmt::Display for RunError {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Config(error) => error.fmt(formatter),
             Self::Listen(address, error) => {
                 let fix = match error.kind() {
                     io::ErrorKind::AddrInUse => {
@@ -175,7 +171,6 @@ impl fmt::Display for RunError {
 impl Error for RunError {
     fn source(&self) -> Option<&(dyn Error + 'static)> {
         match self {
-            Self::Config(error) => Some(error),
             Self::Listen(_, error) | Self::System(error) => Some(error),
         }
     }
@@ -194,7 +189,6 @@ impl From<io::Error> for RunError {
 pub fn run(config: &Config) -> Result<(), RunError> {
     let marker = Arc::new(Marker::new(&config.health_file));
     let stop = stop_on_signals(&marker)?;
-    let dialer = Dialer::new(&config.server, &config.tls).map_err(RunError::Config)?;
     let listener = config
         .listen
         .bind()
@@ -208,9 +202,10 @@ pub fn run(config: &Config) -> Result<(), RunError> {
     let process = ProcessReader::new(Timestamp::read().unix_seconds);
     let server = http::Server::start(listener, state_handle, process)?;
     let (token, token_replaced) = Token::new(config.token.clone(), config.token_file.clone());
-    let client = Client::new(dialer.clone(), token.clone());
+    let client = Client::new(config.dialer.clone(), token.clone());
     let (poller, mut threads) = Poller::start(&client, &events, TITLES_AT_ONCE)?;
     let (notify_stop, notify_stopped) = bounded(0);
+    let dialer = config.dialer.clone();
     threads.push(threads::spawn(
         "notify",
         threads::WORKER_STACK,
@@ -267,13 +262,13 @@ fn log_startup(config: &Config, listener: &TcpListener) {
     if let Ok(address) = listener.local_addr() {
         info!(
             "metrics on http://{address}/metrics, Plex at {}",
-            config.server
+            config.dialer.server()
         );
     }
     for warning in &config.warnings {
         warn!("{warning}");
     }
-    if config.tls.skip_verification && config.server.is_tls() {
+    if config.tls.skip_verification && config.dialer.server().is_tls() {
         warn!(
             "SKIP_TLS_VERIFICATION is set: ANY certificate is accepted, and whoever sits between \
              here and Plex can read the token; PLEX_CA_FILE or PLEX_TLS_SERVER_NAME are safe ways"

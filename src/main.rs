@@ -4,10 +4,14 @@
 
 mod arenas;
 
-use std::{env, io::Write as _, process::ExitCode};
+use std::{
+    env,
+    io::{self, StdoutLock, Write as _},
+    process::ExitCode,
+};
 
 use plex_exporter::{
-    RunError, check,
+    check,
     cli::{self, Command},
     config::{self, Config, ProbeConfig},
     health, logging, output, panic_hook, stderr,
@@ -25,13 +29,9 @@ fn main() -> ExitCode {
         Ok(Command::Run) => run(),
         Ok(Command::Health) => health(),
         Ok(Command::Check) => check(),
-        Ok(Command::Print(asset)) => {
-            // As for `print`.
-            let _ = asset.write_to(&mut std::io::stdout().lock());
-            ExitCode::SUCCESS
-        }
-        Ok(Command::Version) => print(&format!("{}\n", cli::version())),
-        Ok(Command::Help) => print(&cli::usage()),
+        Ok(Command::Print(asset)) => print(|out| asset.write_to(out)),
+        Ok(Command::Version) => print(|out| writeln!(out, "{}", cli::version())),
+        Ok(Command::Help) => print(|out| out.write_all(cli::usage().as_bytes())),
         Err(error) => fail(USAGE, &format!("{error}\n\n{}", cli::usage())),
     };
     stderr::flush();
@@ -47,7 +47,6 @@ fn run() -> ExitCode {
     logging::init(config.log_level);
     match plex_exporter::run(&config) {
         Ok(()) => ExitCode::SUCCESS,
-        Err(error @ RunError::Config(_)) => fail(USAGE, &error.to_string()),
         Err(error) => fail(FAILURE, &error.to_string()),
     }
 }
@@ -71,10 +70,16 @@ fn health() -> ExitCode {
     }
 }
 
-fn print(text: &str) -> ExitCode {
-    // A closed pipe (`plex-exporter --help | head -1`) is nobody's error.
-    let _ = std::io::stdout().write_all(text.as_bytes());
-    ExitCode::SUCCESS
+fn print(write: impl FnOnce(&mut StdoutLock<'_>) -> io::Result<()>) -> ExitCode {
+    let mut out = io::stdout().lock();
+    match write(&mut out).and_then(|()| out.flush()) {
+        // A closed pipe (`plex-exporter --help | head -1`) is nobody's error.
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => fail(
+            FAILURE,
+            &format!("standard output cannot be written: {error}"),
+        ),
+        _ => ExitCode::SUCCESS,
+    }
 }
 
 fn fail(status: u8, text: &str) -> ExitCode {

@@ -14,18 +14,18 @@ use rustls::{
 
 use super::report::Report;
 use crate::{
-    config::{Config, TlsOptions},
+    config::Config,
     net::{self, Dialer, Stream},
     plex::{client::REQUEST_TIMEOUT, error::PlexError},
-    tls,
+    tls::{self, TlsOptions},
 };
 
 /// Name resolution, TCP and TLS; false if the remaining steps cannot run.
 pub(super) fn check_connection(
     config: &Config,
-    dialer: &Dialer,
     report: &mut Report<impl Write>,
 ) -> io::Result<bool> {
+    let dialer = &config.dialer;
     let deadline = Instant::now() + REQUEST_TIMEOUT;
     let addresses = match dialer.resolve(deadline) {
         Ok(addresses) => addresses,
@@ -48,9 +48,9 @@ pub(super) fn check_connection(
                 .map(|()| false);
         }
     };
-    let port = config.server.port();
+    let port = dialer.server().port();
     report.ok("TCP", &format!("port {port} accepts connections"))?;
-    if !config.server.is_tls() {
+    if !dialer.server().is_tls() {
         let text = "not used: the token is sent in clear text, so keep it within your network";
         return report.info("TLS", text).map(|()| true);
     }
@@ -103,7 +103,7 @@ fn unverified_names(config: &Config) -> Option<Vec<String>> {
         skip_verification: true,
         ..config.tls.clone()
     };
-    let dialer = Dialer::new(&config.server, &options).ok()?;
+    let dialer = Dialer::new(config.dialer.server(), &options).ok()?;
     let stream = dialer.dial(Instant::now() + REQUEST_TIMEOUT).ok()?;
     Some(names_of(&stream)).filter(|names| !names.is_empty())
 }

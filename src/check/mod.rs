@@ -14,7 +14,6 @@ use std::{
 use self::{connection::check_connection, report::Report};
 use crate::{
     config::{Config, ConfigError},
-    net::Dialer,
     plex::{
         client::{Client, REQUEST_TIMEOUT},
         error::PlexError,
@@ -33,7 +32,7 @@ pub fn run(config: Result<Config, ConfigError>, out: impl Write) -> io::Result<b
     let mut report = Report::new(out);
     match config {
         Ok(config) => {
-            report.ok("PLEX_SERVER", &config.server.to_string())?;
+            report.ok("PLEX_SERVER", &config.dialer.server().to_string())?;
             check_server(&config, &mut report)?;
         }
         Err(errors) => {
@@ -46,15 +45,11 @@ pub fn run(config: Result<Config, ConfigError>, out: impl Write) -> io::Result<b
 }
 
 fn check_server(config: &Config, report: &mut Report<impl Write>) -> io::Result<()> {
-    let dialer = match Dialer::new(&config.server, &config.tls) {
-        Ok(dialer) => dialer,
-        Err(error) => return report.fail("configuration", &error.to_string()),
-    };
-    if !check_connection(config, &dialer, report)? {
+    if !check_connection(config, report)? {
         return Ok(());
     }
     let (token, _) = Token::new(config.token.clone(), None);
-    let client = Client::new(dialer.clone(), token);
+    let client = Client::new(config.dialer.clone(), token);
     let Some(server) = check_token(&client, report)? else {
         return Ok(());
     };
@@ -63,7 +58,7 @@ fn check_server(config: &Config, report: &mut Report<impl Write>) -> io::Result<
     check_statistics(&client, &server, report)?;
     check_accounts(&client, report)?;
     check_updates(&client, report)?;
-    check_socket(config, &dialer, report)
+    check_socket(config, report)
 }
 
 /// The token, the version and Plex Pass; `None` if the remaining steps cannot run.
@@ -233,12 +228,8 @@ fn why_not_offered(error: &PlexError) -> String {
     }
 }
 
-fn check_socket(
-    config: &Config,
-    dialer: &Dialer,
-    report: &mut Report<impl Write>,
-) -> io::Result<()> {
-    let mut socket = match Socket::open(dialer, &config.token) {
+fn check_socket(config: &Config, report: &mut Report<impl Write>) -> io::Result<()> {
+    let mut socket = match Socket::open(&config.dialer, &config.token) {
         Ok(socket) => socket,
         Err(error) => {
             let text = format!("{error}; until then sessions are polled every few seconds");

@@ -11,7 +11,7 @@ use std::{
 };
 
 use log::LevelFilter;
-use rustls::pki_types::{CertificateDer, ServerName};
+use rustls::pki_types::ServerName;
 
 use self::{
     error::{InvalidValue, InvalidVariable},
@@ -20,8 +20,10 @@ use self::{
 };
 use crate::{
     listen::ListenAddress,
+    net::{Dialer, DialerError},
     secret::{self, Secret},
     server_url::ServerUrl,
+    tls::TlsOptions,
     token,
 };
 
@@ -32,8 +34,8 @@ pub use variables::VARIABLES;
 /// Everything `plex-exporter` needs to run.
 #[derive(Debug, Clone)]
 pub struct Config {
-    /// Where Plex is.
-    pub server: ServerUrl,
+    /// Opens the connections to Plex.
+    pub dialer: Dialer,
     /// The administrator's token.
     pub token: Secret,
     /// The file that it came from, to be read again when Plex refuses the token.
@@ -50,17 +52,6 @@ pub struct Config {
     pub log_level: LevelFilter,
     /// Warnings about questionable settings, one line each.
     pub warnings: Vec<String>,
-}
-
-/// How Plex's certificate is verified.
-#[derive(Debug, Clone, Default)]
-pub struct TlsOptions {
-    /// Accept any certificate.
-    pub skip_verification: bool,
-    /// Trust these in place of the built-in roots.
-    pub ca: Option<Vec<CertificateDer<'static>>>,
-    /// Expect this name in place of the URL's host.
-    pub server_name: Option<ServerName<'static>>,
 }
 
 /// What the `health` command needs; it must work without a token.
@@ -89,19 +80,20 @@ impl Config {
         let server = env.parsed("PLEX_SERVER", DEFAULT_SERVER, ServerUrl::parse);
         let token = env.token();
         let tls = env.tls();
+        let dialer = server.and_then(|server| env.dialer(&server, &tls));
         let listen = env.listen();
         let health_file = env.health_file();
         let hide = env.parsed("HIDE_LABELS", "", parse_hidden);
         let log_level = env.parsed("LOG_LEVEL", "info", parse_level);
-        match (server, token, listen, hide, log_level) {
+        match (dialer, token, listen, hide, log_level) {
             (
-                Some(server),
+                Some(dialer),
                 Some((token, token_file)),
                 Some(listen),
                 Some(hide),
                 Some(log_level),
             ) if env.errors.is_empty() => Ok(Self {
-                server,
+                dialer,
                 token,
                 token_file,
                 tls,
@@ -251,6 +243,18 @@ impl Env<'_> {
             server_name,
         }
     }
+
+    fn dialer(&mut self, server: &ServerUrl, tls: &TlsOptions) -> Option<Dialer> {
+        Dialer::new(server, tls)
+            .map_err(|error| {
+                let name = match error {
+                    DialerError::HostIsNoName => "PLEX_SERVER",
+                    DialerError::Tls(_) => "PLEX_CA_FILE",
+                };
+                self.invalid(name, error);
+            })
+            .ok()
+    }
 }
 
 /// Makes sure that the token in the environment is redacted in everything printed from now on, even
@@ -283,7 +287,7 @@ mod tests {
     #[test]
     fn defaults_are_those_of_the_table() {
         let config = read(&[("PLEX_TOKEN", "t")]).unwrap();
-        assert_eq!(config.server.to_string(), "http://plex:32400");
+        assert_eq!(config.dialer.server().to_string(), "http://plex:32400");
         assert_eq!(config.listen.to_string(), ":9594");
         assert_eq!(config.health_file, Path::new("/tmp/.healthy"));
         assert_eq!(config.log_level, LevelFilter::Info);
@@ -315,6 +319,26 @@ mod tests {
             }
         }
         assert!(!error.contains("se cret"));
+    }
+
+    #[test]
+    fn a_pem_block_that_is_no_certificate_is_reported_with_the_other_errors() {
+        let path = std::env::temp_dir().join(format!("plex-ca-{}", std::process::id()));
+        fs::write(
+            &path,
+            "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n",
+        )
+        .unwrap();
+        let error = read(&[
+            ("PLEX_SERVER", "https://plex.example"),
+            ("PLEX_TOKEN", "t"),
+            ("PLEX_CA_FILE", path.to_str().unwrap()),
+            ("LOG_LEVEL", "loud"),
+        ]);
+        fs::remove_file(path).unwrap();
+        let error = error.unwrap_err().to_string();
+        let names: Vec<_> = error.lines().map(|line| line.split(':').next()).collect();
+        assert_eq!(names, [Some("PLEX_CA_FILE"), Some("LOG_LEVEL")], "{error}");
     }
 
     #[test]

@@ -88,8 +88,7 @@ impl fmt::Display for DialerError {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::HostIsNoName => formatter.write_str(
-                "PLEX_SERVER: its host cannot be in a certificate; set PLEX_TLS_SERVER_NAME to \
-                 the name that is",
+                "its host cannot be in a certificate; set PLEX_TLS_SERVER_NAME to the name that is",
             ),
             Self::Tls(error) => error.fmt(formatter),
         }

@@ -17,7 +17,11 @@ use std::{
 use crossbeam_channel::bounded;
 use rustls::{ClientConfig, ClientConnection, StreamOwned, pki_types::ServerName};
 
-use crate::{config::TlsOptions, server_url::ServerUrl, threads, tls};
+use crate::{
+    server_url::ServerUrl,
+    threads,
+    tls::{self, TlsOptions},
+};
 
 pub use error::{DialError, DialerError};
 pub use pace::Pace;

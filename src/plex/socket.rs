@@ -240,7 +240,7 @@ mod tests {
     };
 
     use super::*;
-    use crate::{config::TlsOptions, server_url::ServerUrl};
+    use crate::{server_url::ServerUrl, tls::TlsOptions};
 
     const SOON: Duration = Duration::from_secs(5);
 

@@ -19,11 +19,10 @@ impl fmt::Display for TlsSetupError {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::InvalidCertificate(_) => formatter.write_str(
-                "PLEX_CA_FILE: a certificate in it is damaged or of an unknown kind; copy the \
-                 file again",
+                "a certificate in it is damaged or of an unknown kind; copy the file again",
             ),
             Self::Verifier(error) => {
-                write!(formatter, "PLEX_CA_FILE: {error}; copy the file again")
+                write!(formatter, "{error}; copy the file again")
             }
             Self::Provider(error) => write!(formatter, "TLS cannot be set up: {error}"),
         }

@@ -10,13 +10,26 @@ mod verifier;
 
 use std::sync::Arc;
 
-use rustls::{ClientConfig, RootCertStore};
+use rustls::{
+    ClientConfig, RootCertStore,
+    pki_types::{CertificateDer, ServerName},
+};
 
 use self::verifier::{Trust, Verifier};
-use crate::config::TlsOptions;
 
 pub use error::TlsSetupError;
 pub use explain::{explain_error, presented_names};
+
+/// How Plex's certificate is verified.
+#[derive(Debug, Clone, Default)]
+pub struct TlsOptions {
+    /// Accept any certificate.
+    pub skip_verification: bool,
+    /// Trust these in place of the built-in roots.
+    pub ca: Option<Vec<CertificateDer<'static>>>,
+    /// Expect this name in place of the URL's host.
+    pub server_name: Option<ServerName<'static>>,
+}
 
 /// Builds the client configuration: TLS 1.2 or later, the ring provider, and the roots asked for.
 ///

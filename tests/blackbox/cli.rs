@@ -1,11 +1,11 @@
 //! Arguments, environment, health, signals.
 
-use std::{fs, net::TcpListener, time::Duration};
+use std::{fs, net::TcpListener, process::Command, time::Duration};
 
 use serde_json::json;
 
 use crate::support::{
-    exporter::{Setup, TOKEN, own_path, wait},
+    exporter::{Setup, TOKEN, binary, own_path, wait},
     fake_plex::{FakePlex, Fault, html},
     payloads::{frame, movie},
 };
@@ -38,6 +38,31 @@ fn help_and_version_go_to_standard_output() {
         out.starts_with(&format!("plex-exporter {} (", env!("CARGO_PKG_VERSION"))),
         "{out}"
     );
+}
+
+#[test]
+fn output_that_cannot_be_written_is_an_error_unless_its_reader_has_gone() {
+    for arguments in [&["print", "dashboard"][..], &["--help"], &["--version"]] {
+        let full = fs::File::options().write(true).open("/dev/full").unwrap();
+        let output = Command::new(binary())
+            .args(arguments)
+            .stdout(full)
+            .output()
+            .unwrap();
+        let error = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(1), "{arguments:?}");
+        assert!(error.contains("No space left on device"), "{error}");
+
+        let (reader, writer) = std::io::pipe().unwrap();
+        drop(reader);
+        let output = Command::new(binary())
+            .args(arguments)
+            .stdout(writer)
+            .output()
+            .unwrap();
+        assert_eq!(output.status.code(), Some(0), "{arguments:?}");
+        assert!(output.stderr.is_empty(), "{arguments:?}");
+    }
 }
 
 #[test]
