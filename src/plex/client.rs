@@ -13,6 +13,7 @@ use ureq::{
 };
 
 use super::{
+    bounded_json::{BoundedJson, Bounds},
     clean_json::CleanJson,
     error::PlexError,
     large_body::{LargeBodies, MAX_SMALL, Permit},
@@ -178,7 +179,7 @@ impl Client {
         body: impl Read,
         deadline: Instant,
     ) -> Result<(PlexResponse, Option<Permit>), PlexError> {
-        let mut clean = CleanJson::new(body);
+        let mut clean = bounded(fetch, body);
         let mut beginning = Vec::new();
         clean
             .by_ref()
@@ -200,7 +201,24 @@ impl Client {
 /// # Errors
 /// [`PlexError::Decode`] when it is not JSON or not Plex's; the error of the connection.
 pub fn decode(fetch: &PlexRequest, body: impl Read) -> Result<PlexResponse, PlexError> {
-    decode_clean(fetch, CleanJson::new(body))
+    decode_clean(fetch, bounded(fetch, body))
+}
+
+/// The body of a response to `fetch`, with everything that no Plex sends left out.
+fn bounded<R: Read>(fetch: &PlexRequest, body: R) -> BoundedJson<CleanJson<R>> {
+    let bounds = match fetch {
+        // All libraries are within one element; what is nested in each of them is not used.
+        PlexRequest::Providers => Bounds {
+            depth: 8,
+            element: 3_000_000,
+        },
+        // A session takes 15 KB, and a film with hundreds of actors ten times that.
+        _ => Bounds {
+            depth: 32,
+            element: 500_000,
+        },
+    };
+    BoundedJson::new(CleanJson::new(body), bounds)
 }
 
 fn decode_clean(fetch: &PlexRequest, body: impl Read) -> Result<PlexResponse, PlexError> {

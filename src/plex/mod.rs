@@ -2,6 +2,7 @@
 //!
 //! Nothing in here knows metrics or holds state.
 
+mod bounded_json;
 pub mod clean_json;
 pub mod client;
 pub mod error;
