@@ -1,7 +1,7 @@
 //! The identity of a play.
 
 use super::texts::Texts;
-use crate::plex::wire::Session;
+use crate::plex::{id::Id, wire::Session};
 
 /// What distinguishes a play from others under the same `sessionKey`, which Plex reassigns after a
 /// restart, and keeps for the next episode. Empty parts are unknown and are not compared.
@@ -48,12 +48,6 @@ impl Identity {
         }
     }
 
-    /// Whether it is a channel of live TV, independent of the programme.
-    #[must_use]
-    pub fn is_live_tv(&self) -> bool {
-        self.parts().is_live_tv()
-    }
-
     /// Whether the other is certainly another item, user or player.
     #[must_use]
     pub fn differs(&self, other: &Self) -> bool {
@@ -84,8 +78,12 @@ impl Parts<'_> {
     fn is_other_item(&self, other: &Self) -> bool {
         let same_kind = self.is_live_tv() == other.is_live_tv();
         if self.is_live_tv() && same_kind {
-            // The rating key of live TV appears later than its key, and changes with the programme.
-            return self.key != other.key;
+            // The rating key of a programme appears later than the key of its channel, as a URI or
+            // as a number, and one of each says nothing.
+            let same_form =
+                Id::parse(self.rating_key).is_some() == Id::parse(other.rating_key).is_some();
+            return self.key != other.key
+                || (same_form && differ(self.rating_key, other.rating_key));
         }
         let numbered = !self.rating_key.is_empty() && !other.rating_key.is_empty();
         let keyed = !self.key.is_empty() && !other.key.is_empty();
@@ -132,13 +130,24 @@ mod tests {
         let before = identity(r#"{"key":"/livetv/sessions/abc","title":"News"}"#);
         let after = identity(r#"{"key":"/livetv/sessions/abc","ratingKey":"99"}"#);
         assert!(!before.differs(&after));
-        let next = identity(r#"{"key":"/livetv/sessions/abc","ratingKey":"100"}"#);
-        assert!(!after.differs(&next));
+        let named = identity(r#"{"key":"/livetv/sessions/abc","ratingKey":"com.gracenote://7"}"#);
+        assert!(!named.differs(&after) && !after.differs(&named));
         assert!(after.differs(&identity(
             r#"{"key":"/livetv/sessions/def","ratingKey":"99"}"#
         )));
         let before = identity(r#"{"title":"News","live":1}"#);
         assert!(!before.differs(&identity(r#"{"title":"News","ratingKey":"99","key":"/x"}"#)));
+    }
+
+    #[test]
+    fn the_next_programme_of_a_channel_is_another_item() {
+        let programme = |number: &str| {
+            identity(&format!(
+                r#"{{"key":"/livetv/sessions/abc","ratingKey":"{number}"}}"#
+            ))
+        };
+        assert!(programme("99").differs(&programme("100")));
+        assert!(programme("com.gracenote://7").differs(&programme("com.gracenote://8")));
     }
 
     #[test]

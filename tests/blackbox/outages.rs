@@ -157,8 +157,8 @@ fn live_tv_is_one_play_however_its_number_comes_and_goes() {
             json!({"ratingKey": "555", "key": "(absent)"}),
         ),
         (
+            json!({"ratingKey": "com.gracenote.onconnect://episode/7"}),
             json!({"ratingKey": "555"}),
-            json!({"ratingKey": "556", "title": "Weather"}),
         ),
     ] {
         let live = json!({"live": "1", "key": "/livetv/sessions/u", "title": "News", "type": "clip",
@@ -183,6 +183,33 @@ fn live_tv_is_one_play_however_its_number_comes_and_goes() {
         );
         assert_eq!(page.sum("plex_plays_total", &[]), 1.0, "{before} {after}");
         assert!((seconds(&page) - 50.0).abs() < 1.0, "{}", seconds(&page));
+    }
+}
+
+#[test]
+fn the_next_programme_of_a_channel_is_the_next_play() {
+    let mut pure = Pure::connected(World::default());
+    let programme = |number: u64, title: &str| {
+        with(
+            film(4, 0.0),
+            json!({"live": "1", "key": "/livetv/sessions/u", "ratingKey": number.to_string(),
+                "title": title, "type": "episode", "librarySectionID": "(absent)"}),
+        )
+    };
+    pure.world.play(programme(555, "News"));
+    pure.push(&playing(4, 555, "playing", 0));
+    pure.wait(10.0);
+    pure.world.play(programme(556, "Weather"));
+    pure.push(&playing(4, 556, "playing", 0));
+    pure.wait(20.0);
+    let page = pure.page();
+    assert_eq!(page.sum("plex_play_starts_total", &[]), 2.0);
+    for (title, expected) in [("News", 10.0), ("Weather", 20.0)] {
+        let seconds = page.value("plex_play_seconds_total", &[("title", title)]);
+        assert!(
+            (seconds.unwrap() - expected).abs() < 0.3,
+            "{title} {seconds:?}"
+        );
     }
 }
 

@@ -368,6 +368,7 @@ fn ten_streams_at_plex_s_cadence_stay_within_the_budget_on_plex() {
     exporter.until_value("plex_active_sessions", &[], 10.0);
     // An hour's worth of progress reports in a moment cost no more than a few do.
     let before = plex.count("/status/sessions");
+    let begun = Instant::now();
     for report in 0..360 {
         for key in 1..=10 {
             plex.push(&playing(key, 101, "playing", report * 10_000));
@@ -379,7 +380,12 @@ fn ten_streams_at_plex_s_cadence_stay_within_the_budget_on_plex() {
         3_600.0,
     );
     let more = plex.count("/status/sessions") - before;
-    assert!(more <= 2, "{more} fetches for plain progress");
+    // Two, and one for every 3 s that a busy machine takes.
+    let refreshes = begun.elapsed().as_secs() / 3;
+    assert!(
+        more <= 2 + usize::try_from(refreshes).unwrap(),
+        "{more} fetches for plain progress"
+    );
 }
 
 #[test]

@@ -335,10 +335,9 @@ impl Play {
     /// Whether `item` is certainly another item than this play's.
     #[must_use]
     pub fn is_other_item(&self, item: Option<Id>) -> bool {
-        // The rating key of live TV changes with the programme.
-        let other =
-            |item| self.rating_key.is_some_and(|own| own != item) && !self.aliases.contains(&item);
-        !self.identity.is_live_tv() && item.is_some_and(other)
+        item.is_some_and(|item| {
+            self.rating_key.is_some_and(|own| own != item) && !self.aliases.contains(&item)
+        })
     }
 
     /// A listing requested at `started` still shows this play as `session`, although notifications

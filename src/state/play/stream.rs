@@ -23,7 +23,7 @@ impl Play {
         if let Some(item) = session.rating_key.get().and_then(Id::parse)
             && self.rating_key != Some(item)
         {
-            // Live TV may send it later, and changes it with the programme.
+            // Live TV may send it later.
             self.rating_key = Some(item);
             self.title = Title::Wanted;
         }
