@@ -170,7 +170,7 @@ impl Client {
         if let (PlexResponse::Items(items), Some(total)) = (&mut decoded, total) {
             items.total_size.or_set(&total);
         }
-        Ok((decoded, permit))
+        Ok((complete(decoded)?, permit))
     }
 
     fn decode_body(
@@ -201,7 +201,17 @@ impl Client {
 /// # Errors
 /// [`PlexError::Decode`] when it is not JSON or not Plex's; the error of the connection.
 pub fn decode(fetch: &PlexRequest, body: impl Read) -> Result<PlexResponse, PlexError> {
-    decode_clean(fetch, bounded(fetch, body))
+    complete(decode_clean(fetch, bounded(fetch, body))?)
+}
+
+/// Rejects a count without a number: it would be mistaken for 0.
+fn complete(decoded: PlexResponse) -> Result<PlexResponse, PlexError> {
+    match &decoded {
+        PlexResponse::Items(items) if items.count().is_none() => Err(PlexError::Decode(
+            "the response does not say how many items there are".into(),
+        )),
+        _ => Ok(decoded),
+    }
 }
 
 /// The body of a response to `fetch`, with everything that no Plex sends left out.

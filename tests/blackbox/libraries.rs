@@ -226,6 +226,41 @@ fn music_falls_back_after_any_failure_and_a_total_may_be_in_a_header() {
 }
 
 #[test]
+fn a_count_without_a_number_is_not_0_and_the_last_one_stays() {
+    let bodies = [
+        json!({}),
+        json!({"size": 0, "totalSize": -1}),
+        json!({"size": 1, "totalSize": 5e12}),
+        json!({"size": "many"}),
+    ];
+    for body in bodies {
+        let body = json!({"MediaContainer": body}).to_string();
+        let no_number = Fault::Response(200, "application/json", body.clone());
+        let mut world = World::default();
+        world.fault("/library/sections/1/all", no_number.clone());
+        let mut pure = Pure::connected(world);
+        let movies = |page: &Samples| page.value("plex_library_items", &[("library", "Movies")]);
+        assert_eq!(movies(&pure.page()), None, "{body}");
+        let errors = [
+            ("endpoint", "/library/sections/{id}/all"),
+            ("reason", "decode"),
+        ];
+        let page = pure.page();
+        assert!(
+            page.value("plex_exporter_plex_request_errors_total", &errors)
+                .is_some()
+        );
+        pure.world.faults.clear();
+        pure.wait(130.0);
+        let counted = movies(&pure.page());
+        assert!(counted.is_some(), "{body}");
+        pure.world.fault("/library/sections/1/all", no_number);
+        pure.wait(1_000.0);
+        assert_eq!(movies(&pure.page()), counted, "{body}");
+    }
+}
+
+#[test]
 fn a_library_listed_twice_is_one_library() {
     let mut world = World::default();
     world

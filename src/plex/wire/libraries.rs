@@ -114,6 +114,18 @@ pub struct Items {
     pub newest: LenientVec<NewestItem, 1>,
 }
 
+impl Items {
+    /// How many items the section has. `size` counts those of this page, which are all of them where
+    /// Plex does not understand paging.
+    #[must_use]
+    pub fn count(&self) -> Option<f64> {
+        /// No server has as many.
+        const ABSURD: f64 = 1e12;
+        let count = self.total_size.get().or(self.size.get());
+        count.filter(|count| (0.0..ABSURD).contains(count))
+    }
+}
+
 /// An item of a section.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default, rename_all = "camelCase")]

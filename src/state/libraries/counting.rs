@@ -108,10 +108,8 @@ impl Libraries {
         let next = now + self.next_count(query.library);
         let library = self.by_id.get_mut(&query.library)?;
         let step = library.count.step();
-        let count = result.map(|items| {
-            let size = items.size.non_negative().unwrap_or(0.0);
-            items.total_size.non_negative().unwrap_or(size)
-        });
+        // The client rejects a response without a count.
+        let count = result.map(|items| items.count().unwrap_or(0.0));
         let retry_differently = match count {
             Ok(count) => count == 0.0,
             Err(error) => is_about_the_query(error),
