@@ -148,6 +148,8 @@ pub struct State {
     counting_items: bool,
     /// When the socket was last connected or lost.
     socket_changed: Option<Instant>,
+    /// Until when the socket counts as flapping.
+    flapping_until: Option<Instant>,
     /// When a session was last live.
     last_live: Option<Instant>,
     /// Since when a listing of low priority is wanted.
@@ -193,6 +195,7 @@ impl State {
             budget: RequestBudget::new(now),
             counting_items: false,
             socket_changed: None,
+            flapping_until: None,
             last_live: None,
             refresh_wanted: None,
             refreshed: None,
@@ -212,6 +215,11 @@ impl State {
         self.exporter = old.exporter;
         self.error_log = old.error_log;
         self.budget = old.budget;
+    }
+
+    /// Whether listings replace notifications: without a socket, and with one that flaps.
+    fn polls_sessions(&self, now: Instant) -> bool {
+        !self.socket_up || self.flapping_until.is_some_and(|until| now < until)
     }
 
     /// Whether the last poll of Plex succeeded.
@@ -300,10 +308,7 @@ impl State {
             self.schedule.providers.request(moment);
         }
         self.log_dropped(&mut effects);
-        let flapped = self
-            .socket_changed
-            .is_some_and(|changed| now < changed + schedule::SOCKET_STABLE);
-        let polling = !self.socket_up || flapped;
+        let polling = self.polls_sessions(now);
         let mut live = self.sessions.live().len();
         if live > 0 {
             self.last_live = Some(now);

@@ -40,9 +40,10 @@ impl State {
             let server = now.monotonic + schedule::SERVER;
             self.schedule.server.hasten(server);
         } else {
-            self.schedule.sessions.request(now.monotonic);
+            self.socket_flapped(now.monotonic, effects);
         }
-        self.schedule.activities.request(now.monotonic);
+        let activities = &mut self.schedule.activities;
+        activities.request_spaced(now.monotonic, schedule::SOCKET_STABLE);
     }
 
     pub(super) fn socket_down(&mut self, error: &PlexError, now: Timestamp, effects: &mut Effects) {
@@ -62,17 +63,25 @@ impl State {
                 self.schedule.sessions.reschedule(now.monotonic);
                 self.schedule.server.reschedule(now.monotonic);
             } else {
-                self.schedule.sessions.request(now.monotonic);
-                self.schedule.server.request(now.monotonic);
+                self.socket_flapped(now.monotonic, effects);
             }
         }
     }
 
-    /// Records a change of the socket at `now`; true if it was stable before. Requests for a
-    /// flapping socket take permits.
+    /// Records a change of the socket at `now`; true if it was stable before.
     fn socket_was_stable(&mut self, now: Instant) -> bool {
         let before = self.socket_changed.replace(now);
         before.is_none_or(|before| now >= before + schedule::SOCKET_STABLE)
+    }
+
+    /// The socket changed again before it was stable: listings are polled, as without a socket, so
+    /// that however often it changes, the permits remain for what notifications announce.
+    fn socket_flapped(&mut self, now: Instant, effects: &mut Effects) {
+        self.flapping_until = Some(now + schedule::SOCKET_STABLE);
+        self.schedule
+            .sessions
+            .hasten(now + schedule::SESSIONS_POLLING);
+        effects.refresh_sessions = true;
     }
 
     pub(super) fn on_notification(

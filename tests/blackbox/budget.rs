@@ -292,6 +292,44 @@ fn without_a_stable_websocket_an_idle_server_gets_at_most_1000_requests_an_hour(
     assert!(worst + ATTEMPTS <= 1_000, "{worst}");
 }
 
+/// The exporter itself waits ever longer before it reconnects to a socket that does not last.
+#[test]
+fn a_socket_that_flaps_causes_polling_and_leaves_permits_for_notifications() {
+    let mut pure = Pure::connected(libraries(4));
+    pure.wait(300.0);
+    let flaps = |pure: &mut Pure, seconds: u64| {
+        for second in 0..seconds {
+            match second % 12 {
+                0 => pure.apply(Event::SocketUp),
+                2 => pure.socket_down(),
+                _ => {}
+            }
+            pure.wait(1.0);
+        }
+    };
+    let from = pure.requests.len();
+    flaps(&mut pure, HOUR);
+    let seen = &pure.requests[from..];
+    assert!(seen.len() <= 1_000, "{}", seen.len());
+    let listings: Vec<Duration> = seen
+        .iter()
+        .filter(|(_, target)| target == "/status/sessions")
+        .map(|(at, _)| *at)
+        .collect();
+    for pair in listings.windows(2) {
+        assert!(
+            pair[1] - pair[0] <= Duration::from_millis(10_100),
+            "{pair:?}"
+        );
+    }
+    pure.apply(Event::SocketUp);
+    pure.wait(1.0);
+    pure.world.play(movie(1, 101, "film"));
+    pure.push(&playing(1, 101, "playing", 0));
+    pure.wait(0.25);
+    assert_eq!(pure.page().value("plex_active_sessions", &[]), Some(1.0));
+}
+
 #[test]
 fn a_plex_that_refuses_everything_gets_at_most_900_requests_an_hour() {
     const ATTEMPTS: usize = 150;

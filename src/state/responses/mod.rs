@@ -232,11 +232,11 @@ impl State {
             Err(PlexError::Unauthorized | PlexError::Forbidden) => schedule::REFUSED,
             // A response of `/` will show that Plex is back.
             Err(_) if !self.up => schedule::SESSIONS_LIVE,
-            _ => match (self.socket_up, live) {
-                (true, true) => schedule::SESSIONS_LIVE,
-                (true, false) => schedule::SESSIONS_IDLE,
-                (false, true) => schedule::SESSIONS_POLLING,
-                (false, false) => schedule::SESSIONS_POLLING_IDLE,
+            _ => match (self.polls_sessions(now), live) {
+                (true, true) => schedule::SESSIONS_POLLING,
+                (true, false) => schedule::SESSIONS_POLLING_IDLE,
+                (false, true) => schedule::SESSIONS_LIVE,
+                (false, false) => schedule::SESSIONS_IDLE,
             },
         };
         self.schedule.sessions.completed(result, now, interval);
