@@ -163,7 +163,10 @@ fn libraries(out: &mut TextWriter, state: &State) {
 fn sessions(out: &mut TextWriter, state: &State, now: Timestamp) {
     out.sample(
         &c::ACTIVE_SESSIONS,
-        Some(state.sessions.live().len() as f64),
+        state
+            .sessions
+            .is_listed()
+            .then(|| state.sessions.live().len() as f64),
     );
     let mut kinds: BTreeMap<[&str; 4], u64> = BTreeMap::new();
     for play in state.sessions.live() {

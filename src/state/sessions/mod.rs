@@ -102,6 +102,12 @@ impl Sessions {
         self.live.values().map(|play| &**play)
     }
 
+    /// Whether Plex has listed the sessions at least once.
+    #[must_use]
+    pub fn is_listed(&self) -> bool {
+        self.listed_once
+    }
+
     /// How many live sessions have their video transcoded.
     #[must_use]
     pub fn video_transcodes(&self) -> usize {
