@@ -1,8 +1,11 @@
 //! The series of plays: a series *is* its label set.
 //!
 //! Plays that share every label share the series, which counts them and adds up their seconds.
-//! Invariants: no two series have the same labels; while a series exists, its values never fall; it
-//! disappears [`KEEP_ENDED`] after the last of its plays ended.
+//! Invariants: no two visible series have the same labels; while a series is visible, its values
+//! never fall; it disappears [`KEEP_ENDED`] after the last of its plays ended.
+//!
+//! An orphaned play that resumes after that brings its series back as it was, unless another play
+//! has begun the series anew in the meantime: then it joins that one, with all that it has played.
 
 use std::{
     collections::{HashMap, VecDeque},
@@ -54,9 +57,14 @@ impl Series {
         self.played.max(self.floor.1)
     }
 
-    fn is_visible(&self, now: Instant) -> bool {
+    /// Whether the last of its plays ended less than [`KEEP_ENDED`] ago.
+    fn is_kept(&self, now: Instant) -> bool {
         let ended_lately = |ended| now < ended + KEEP_ENDED;
-        !self.moved && (self.live > 0 || self.last_ended.is_some_and(ended_lately))
+        self.live > 0 || self.last_ended.is_some_and(ended_lately)
+    }
+
+    fn is_visible(&self, now: Instant) -> bool {
+        !self.moved && self.is_kept(now)
     }
 }
 
@@ -65,6 +73,7 @@ impl Series {
 pub struct SeriesTable {
     slots: Vec<Option<Series>>,
     free: Vec<usize>,
+    /// The newest series with these labels. An older one waits for its orphaned plays.
     by_labels: HashMap<Arc<str>, usize>,
     /// Series whose last play changed its labels, and until when they are kept.
     lingering: VecDeque<(Instant, usize)>,
@@ -82,15 +91,12 @@ impl SeriesTable {
     /// How many series there are, shown or not.
     #[must_use]
     pub fn count(&self) -> usize {
-        self.by_labels.len()
+        self.slots.len() - self.free.len()
     }
 
     /// A live play with these `labels`, which has `played` already, joins its series.
-    pub fn join(&mut self, labels: &str, played: Duration) -> SeriesId {
-        let id = match self.by_labels.get(labels) {
-            Some(id) => *id,
-            None => self.insert(labels.into()),
-        };
+    pub fn join(&mut self, labels: &str, played: Duration, now: Instant) -> SeriesId {
+        let id = self.kept(labels, now);
         if let Some(series) = self.slots[id].as_mut() {
             series.moved = false;
             series.plays += 1;
@@ -108,17 +114,14 @@ impl SeriesTable {
     /// continues the other's series. The play is never counted again.
     pub fn relabel(&mut self, id: SeriesId, labels: &str, now: Instant) -> SeriesId {
         let Some(series) = self.slots[id.0].as_ref() else {
-            return self.join(labels, Duration::ZERO);
+            return self.join(labels, Duration::ZERO, now);
         };
         if &*series.labels == labels {
             return id;
         }
         let shared = series.members > 1 || series.plays > 1;
         let (plays, played) = (series.plays, series.played);
-        let target = match self.by_labels.get(labels) {
-            Some(target) => *target,
-            None => self.insert(labels.into()),
-        };
+        let target = self.kept(labels, now);
         let Some(series) = self.slots[target].as_mut() else {
             return id;
         };
@@ -145,7 +148,7 @@ impl SeriesTable {
 
     /// A play changed its labels; without another play, the series is removed later.
     fn linger(&mut self, id: SeriesId, now: Instant) {
-        if self.by_labels.len() > MAX_LINGERING {
+        if self.count() > MAX_LINGERING {
             return self.leave(id);
         }
         if let Some(series) = self.slots[id.0].as_mut() {
@@ -184,11 +187,17 @@ impl SeriesTable {
         }
     }
 
-    /// An ended play of the series is live again.
-    pub fn resume(&mut self, id: SeriesId) {
+    /// An ended play of the series, which has `played`, is live again.
+    pub fn resume(&mut self, id: SeriesId, played: Duration, now: Instant) -> SeriesId {
         if let Some(series) = self.slots[id.0].as_mut() {
+            if self.by_labels.get(&series.labels) != Some(&id.0) {
+                let labels = Arc::clone(&series.labels);
+                self.leave(id);
+                return self.join(&labels, played, now);
+            }
             series.live += 1;
         }
+        id
     }
 
     /// Removes an ended play, and with the last one the series.
@@ -199,6 +208,16 @@ impl SeriesTable {
                 self.remove(id.0);
             }
         }
+    }
+
+    /// The series with these labels, unless it has disappeared: then a new one.
+    fn kept(&mut self, labels: &str, now: Instant) -> usize {
+        let id = self.by_labels.get(labels).copied();
+        id.filter(|id| {
+            let series = self.slots[*id].as_ref();
+            series.is_some_and(|series| series.is_kept(now))
+        })
+        .unwrap_or_else(|| self.insert(labels.into()))
     }
 
     fn insert(&mut self, labels: Arc<str>) -> usize {
@@ -225,10 +244,12 @@ impl SeriesTable {
 
     fn remove(&mut self, id: usize) {
         if let Some(series) = self.slots[id].take() {
-            self.by_labels.remove(&series.labels);
+            if self.by_labels.get(&series.labels) == Some(&id) {
+                self.by_labels.remove(&series.labels);
+            }
             self.free.push(id);
         }
-        if self.by_labels.is_empty() {
+        if self.count() == 0 {
             // Releases the memory of many series once the last one is gone.
             *self = Self::default();
         }
@@ -258,9 +279,9 @@ mod tests {
     fn plays_with_the_same_labels_share_a_series_that_adds_up() {
         let now = Instant::now();
         let mut table = SeriesTable::default();
-        let first = table.join("a", 6 * SECOND);
+        let first = table.join("a", 6 * SECOND, now);
         table.end(first, now);
-        let second = table.join("a", SECOND);
+        let second = table.join("a", SECOND, now);
         assert_eq!(first, second);
         assert_eq!(shown(&table, now), [("a".to_owned(), 2, 7)]);
         // The first one is removed; the series stays as long as the second one.
@@ -277,10 +298,40 @@ mod tests {
     }
 
     #[test]
+    fn a_series_that_disappeared_begins_anew_unless_its_own_play_resumes() {
+        let now = Instant::now();
+        let later = now + KEEP_ENDED;
+        for (another, expected) in [(false, (1, 8)), (true, (2, 8 + 3))] {
+            let mut table = SeriesTable::default();
+            let orphaned = table.join("a", 8 * SECOND, now);
+            table.end(orphaned, now);
+            assert_eq!(shown(&table, later), []);
+            let other = another.then(|| table.join("a", 2 * SECOND, later));
+            if let Some(other) = other {
+                assert_eq!(shown(&table, later), [("a".to_owned(), 1, 2)]);
+                table.add(other, SECOND);
+                assert_eq!(table.count(), 2);
+            }
+            let resumed = table.resume(orphaned, 8 * SECOND, later);
+            let (plays, seconds) = expected;
+            assert_eq!(shown(&table, later), [("a".to_owned(), plays, seconds)]);
+            assert_eq!(table.count(), 1);
+            for id in other.into_iter().chain([resumed]) {
+                table.end(id, later);
+                table.leave(id);
+            }
+            assert_eq!(table.count(), 0);
+        }
+    }
+
+    #[test]
     fn plays_that_swap_labels_are_not_counted_again_and_nothing_falls() {
         let now = Instant::now();
         let mut table = SeriesTable::default();
-        let (one, two) = (table.join("1", 8 * SECOND), table.join("2", 9 * SECOND));
+        let (one, two) = (
+            table.join("1", 8 * SECOND, now),
+            table.join("2", 9 * SECOND, now),
+        );
         let one = table.relabel(one, "2", now);
         let two = table.relabel(two, "1", now);
         table.add(one, SECOND);
@@ -298,9 +349,9 @@ mod tests {
     fn labels_that_come_back_soon_do_not_begin_below_what_they_showed() {
         let now = Instant::now();
         let mut table = SeriesTable::default();
-        let first = table.join("a", 8 * SECOND);
+        let first = table.join("a", 8 * SECOND, now);
         let first = table.relabel(first, "b", now);
-        let second = table.join("c", 2 * SECOND);
+        let second = table.join("c", 2 * SECOND, now);
         let second = table.relabel(second, "a", now);
         let values = [("a".to_owned(), 1, 8), ("b".to_owned(), 1, 8)];
         assert_eq!(shown(&table, now), values);
@@ -319,10 +370,10 @@ mod tests {
     fn changed_labels_move_a_series_of_one_play_and_split_a_shared_one() {
         let now = Instant::now();
         let mut table = SeriesTable::default();
-        let alone = table.join("a", 5 * SECOND);
+        let alone = table.join("a", 5 * SECOND, now);
         let moved = table.relabel(alone, "b", now);
         assert_eq!(shown(&table, now), [("b".to_owned(), 1, 5)]);
-        let other = table.join("b", SECOND);
+        let other = table.join("b", SECOND, now);
         let split = table.relabel(other, "c", now);
         assert_eq!(
             shown(&table, now),

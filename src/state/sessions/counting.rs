@@ -75,7 +75,7 @@ impl Counters<'_> {
             return;
         }
         if play.series.is_none() {
-            let series = self.series.join(&play_labels(play), play.played);
+            let series = self.series.join(&play_labels(play), play.played, self.now);
             self.lasting.add_user_play(play, play.played);
             if let Some(end) = play.end {
                 self.series.end(series, end.at);

@@ -170,9 +170,9 @@ impl Sessions {
                 }
                 play.mark_live();
                 play.clock.reinstate();
-                if let Some(series) = play.series {
-                    self.series.resume(series);
-                }
+                play.series = play
+                    .series
+                    .map(|series| self.series.resume(series, play.played, now));
                 if *play.session != *key {
                     play.session = key.into();
                     play.encoded = None;
