@@ -8,7 +8,7 @@ use serde_json::json;
 use crate::support::{
     exporter::{Exporter, Setup, wait},
     fake_plex::{FakePlex, World},
-    payloads::{playing, track, with},
+    payloads::{frame, playing, track, with},
     pure::Pure,
     samples::Samples,
 };
@@ -54,7 +54,8 @@ fn playing_one() -> Pure {
 #[test]
 fn the_next_item_takes_over_in_any_order_of_stop_playing_and_listing() {
     // (seconds after the change, what comes): p the notification of the second, s the stop of the
-    // first, l the listing shows the second, g the listing shows neither.
+    // first, 0 one that names no item, a a late notification of the first, l the listing shows the
+    // second, g the listing shows neither.
     let orders: &[&[(f64, char)]] = &[
         &[(0.0, 'p'), (0.2, 's'), (0.5, 'l')],
         &[(0.0, 'p'), (0.1, 'l'), (0.5, 's')],
@@ -66,6 +67,11 @@ fn the_next_item_takes_over_in_any_order_of_stop_playing_and_listing() {
         &[(0.0, 's'), (0.0, 'g'), (0.0, 'p'), (3.3, 'l')],
         &[(0.0, 'p'), (0.0, 'l')],
         &[(0.0, 'p'), (6.4, 'l'), (6.4, 's')],
+        &[(0.0, 'p'), (0.5, 'a'), (1.0, 'l'), (1.5, 'p')],
+        &[(0.0, 'p'), (0.5, 'a'), (1.0, 'p'), (1.5, 'l')],
+        &[(0.0, 'p'), (0.5, '0'), (1.0, 'l'), (1.5, 'p')],
+        &[(0.0, '0'), (0.0, 'l')],
+        &[(0.0, 'l'), (0.0, '0')],
     ];
     for order in orders {
         let mut pure = playing_one();
@@ -75,6 +81,11 @@ fn the_next_item_takes_over_in_any_order_of_stop_playing_and_listing() {
             elapsed = *at;
             match what {
                 'p' => pure.push(&playing(7, 2, "playing", 0)),
+                'a' => pure.push(&playing(7, 1, "playing", 10_500)),
+                '0' => {
+                    let bare = json!({"sessionKey": "7", "ratingKey": "", "state": "stopped"});
+                    pure.push(&frame("playing", "PlaySessionStateNotification", bare));
+                }
                 's' => pure.push(&playing(7, 1, "stopped", 10_000)),
                 'g' => pure.world.stop(&json!("7")),
                 _ => pure.world.play(song(2, elapsed)),

@@ -340,6 +340,15 @@ impl Play {
         })
     }
 
+    /// Whether a notification at `now` that names this play's item may be a late one, because an
+    /// earlier one named the item `next`: listings decide. If this play went on after `next` was
+    /// named before, it is not late.
+    #[must_use]
+    pub fn is_late_after(&self, next: Option<Id>, now: Instant) -> bool {
+        let superseded = self.clock.superseded();
+        superseded.is_some_and(|at| now < at + ALIAS_AFTER) && self.refuted.0 != next
+    }
+
     /// A listing requested at `started` still shows this play as `session`, although notifications
     /// named `other` under its key. If it makes progress nevertheless, or after a long while,
     /// `other` is the same item under another rating key, and becomes an alias; true then.

@@ -69,13 +69,12 @@ impl Sessions {
                     effects.request_sessions(now);
                 }
             }
+            // A stop that names no item concerns the listed one: a listing shows whether the next
+            // one stopped, too.
             (true, false) => {
                 let at = play.clock.superseded().unwrap_or(now);
                 let credit = play.clock.stop(at);
                 self.record(key, credit);
-                if item.is_none() {
-                    self.pending.stop(key, None, now);
-                }
                 if let Some(play) = self.live.remove(key) {
                     self.finish(play, EndReason::Stopped, now, effects);
                 }
@@ -96,14 +95,15 @@ impl Sessions {
                 self.record(key, credit);
             }
             (false, false) => {
+                let next = self.pending.next_item(key);
+                if play.is_late_after(next, now) {
+                    return;
+                }
                 if play.clock.superseded().is_some() {
                     play.clock.reinstate();
-                    let other = self.pending.next_item(key);
                     play.refuted = match play.refuted {
-                        (refuted, times) if refuted == other => {
-                            (other, (times + 1).min(MAX_REFUTED))
-                        }
-                        _ => (other, 0),
+                        (refuted, times) if refuted == next => (next, (times + 1).min(MAX_REFUTED)),
+                        _ => (next, 0),
                     };
                     self.pending.forget(key);
                 }
