@@ -2,8 +2,9 @@
 //!
 //! The timetable alone costs Plex some 650 requests an hour when nobody plays and 950 with live
 //! sessions. Every request beyond it takes a permit here. Each purpose has its own permits, so that
-//! a burst of one kind of notification delays no request of another kind. The timetable and an
-//! hour's permits together stay within the limits that the README promises.
+//! a burst of one kind of notification delays no request of another kind; only
+//! [`Purpose::Viewing`], for which somebody waits, may take half of the others' as well. The
+//! timetable and an hour's permits together stay within the limits that the README promises.
 
 use std::time::{Duration, Instant};
 
@@ -64,6 +65,8 @@ impl Purpose {
 
 /// Requests of low priority leave this many permits to the others.
 const RESERVE: u32 = 16;
+/// [`Purpose::Viewing`] leaves one in this many of another purpose's permits.
+const LENT: u32 = 2;
 
 /// Permits for one purpose.
 ///
@@ -77,19 +80,15 @@ struct Permits {
 }
 
 impl Permits {
-    fn next(&self) -> Option<Instant> {
+    /// When there are more than `reserve`.
+    fn next(&self, reserve: u32) -> Option<Instant> {
+        let spare = self.burst.saturating_sub(reserve).max(1);
         // A moment that cannot be represented lies before the clock's origin, so it has passed.
-        self.full_at.checked_sub(self.refill * (self.burst - 1))
-    }
-
-    /// When there is more than the reserve.
-    fn next_spare(&self) -> Option<Instant> {
-        let spare = self.burst.saturating_sub(RESERVE).max(1);
         self.full_at.checked_sub(self.refill * (spare - 1))
     }
 
-    fn take(&mut self, now: Instant) -> bool {
-        let available = self.next().is_none_or(|moment| moment <= now);
+    fn take(&mut self, reserve: u32, now: Instant) -> bool {
+        let available = self.next(reserve).is_none_or(|moment| moment <= now);
         if available {
             self.full_at = self.full_at.max(now) + self.refill;
         }
@@ -132,27 +131,50 @@ impl RequestBudget {
     pub fn adapt(&mut self, sessions: usize, counts: u32, polling: bool, now: Instant) {
         let sessions = u32::try_from(sessions).unwrap_or(u32::MAX);
         for (purpose, permits) in PURPOSES.into_iter().zip(&mut self.permits) {
-            let burst = purpose.burst(sessions > 0);
+            let burst = purpose.burst(sessions > 0) * factor(sessions) / FEW_SESSIONS;
             permits.adapt(refill(purpose, sessions, counts, polling), burst, now);
         }
+    }
+
+    /// The permits that `purpose` may take, and how many it leaves of each.
+    fn permits(&self, purpose: Purpose) -> impl Iterator<Item = (usize, u32)> {
+        let own = purpose as usize;
+        let others = (0..PURPOSES.len()).filter(move |other| {
+            let lends = purpose == Purpose::Viewing;
+            lends && *other != own
+        });
+        let lent = others.map(|other| (other, self.permits[other].burst / LENT));
+        std::iter::once((own, 0)).chain(lent)
     }
 
     /// When the next permit is available; may be in the past.
     #[must_use]
     pub fn next_permit(&self, purpose: Purpose) -> Option<Instant> {
-        self.permits[purpose as usize].next()
+        // `None` lies before every moment.
+        self.permits(purpose)
+            .map(|(index, reserve)| self.permits[index].next(reserve))
+            .min()
+            .flatten()
     }
 
     /// When a permit is available for a request of low priority; may be in the past.
     #[must_use]
     pub fn next_spare_permit(&self, purpose: Purpose) -> Option<Instant> {
-        self.permits[purpose as usize].next_spare()
+        self.permits[purpose as usize].next(RESERVE)
     }
 
     /// Takes a permit, if there is one at `now`.
     pub fn take(&mut self, purpose: Purpose, now: Instant) -> bool {
-        self.permits[purpose as usize].take(now)
+        let usable: Vec<(usize, u32)> = self.permits(purpose).collect();
+        usable
+            .into_iter()
+            .any(|(index, reserve)| self.permits[index].take(reserve, now))
     }
+}
+
+/// Tenths by which permits increase with many sessions.
+fn factor(sessions: u32) -> u32 {
+    sessions.clamp(FEW_SESSIONS, FEW_SESSIONS * MAX_FACTOR)
 }
 
 /// The interval at which a permit is refilled.
@@ -167,8 +189,7 @@ fn refill(purpose: Purpose, sessions: u32, counts: u32, polling: bool) -> Durati
     let bursts: u32 = PURPOSES.iter().map(|purpose| purpose.burst(live)).sum();
     let permits = limit.saturating_sub(timetable + counts + bursts);
     let hour = permits.max(MIN_PERMITS) * purpose.share() / 100;
-    let factor = sessions.clamp(FEW_SESSIONS, FEW_SESSIONS * MAX_FACTOR);
-    Duration::from_hours(1) * FEW_SESSIONS / (hour * factor)
+    Duration::from_hours(1) * FEW_SESSIONS / (hour * factor(sessions))
 }
 
 #[cfg(test)]
@@ -226,10 +247,18 @@ mod tests {
     #[test]
     fn a_burst_for_one_purpose_leaves_the_permits_of_the_others() {
         let now = Instant::now();
-        let mut budget = RequestBudget::new(now);
-        while budget.take(Purpose::Upkeep, now) {}
-        assert!(budget.take(Purpose::Viewing, now));
-        assert!(budget.take(Purpose::Server, now));
+        for (first, purpose, expected) in [
+            (Purpose::Upkeep, Purpose::Server, 12),
+            (Purpose::Upkeep, Purpose::Viewing, 16 + 6),
+            (Purpose::Server, Purpose::Upkeep, 12),
+            (Purpose::Viewing, Purpose::Server, 6),
+            (Purpose::Viewing, Purpose::Upkeep, 6),
+        ] {
+            let mut budget = RequestBudget::new(now);
+            while budget.take(first, now) {}
+            let taken = (0..100).filter(|_| budget.take(purpose, now)).count();
+            assert_eq!(taken, expected, "{purpose:?} after {first:?}");
+        }
     }
 
     #[test]
@@ -248,15 +277,18 @@ mod tests {
     fn after_a_quiet_time_a_burst_of_permits_can_be_taken() {
         let start = Instant::now() + Duration::from_hours(1);
         for (sessions, purpose, burst) in [
-            (0, Purpose::Viewing, 16),
-            (3, Purpose::Viewing, 24),
+            // Half of those of the other purposes included.
+            (0, Purpose::Viewing, 16 + 12),
+            (3, Purpose::Viewing, 24 + 12),
+            (50, Purpose::Viewing, 5 * (24 + 12)),
             (0, Purpose::Server, 12),
             (3, Purpose::Upkeep, 12),
+            (20, Purpose::Upkeep, 24),
         ] {
             let mut budget = RequestBudget::new(start);
             budget.adapt(sessions, 20, false, start);
             let now = start + Duration::from_hours(2);
-            let taken = (0..100).filter(|_| budget.take(purpose, now)).count();
+            let taken = (0..1_000).filter(|_| budget.take(purpose, now)).count();
             assert_eq!(taken, burst, "{purpose:?}");
             assert!(budget.next_permit(purpose).unwrap() > now);
         }
