@@ -23,6 +23,9 @@ use crate::{
 /// How long Plex takes to respond.
 const LATENCY: Duration = Duration::from_millis(10);
 
+/// A request times out after this.
+const TIMEOUT: Duration = Duration::from_secs(10);
+
 /// What Plex responds at an endpoint.
 pub enum Reply {
     /// A `MediaContainer`.
@@ -30,6 +33,8 @@ pub enum Reply {
     Status(u16),
     /// The connection is refused.
     Refused,
+    /// Nothing, until the request times out.
+    Hangs,
 }
 
 pub struct Driver {
@@ -42,7 +47,8 @@ pub struct Driver {
     pub log: Vec<String>,
     begun: Timestamp,
     now: Duration,
-    in_flight: Vec<(Instant, PlexRequest)>,
+    /// When the response comes, when the request was sent, and which it is.
+    in_flight: Vec<(Instant, Instant, PlexRequest)>,
 }
 
 impl Driver {
@@ -149,7 +155,7 @@ impl Driver {
     pub fn run(&mut self, seconds: f64) {
         let until = self.now + Duration::from_secs_f64(seconds);
         loop {
-            let response = self.in_flight.iter().map(|(sent, _)| *sent + LATENCY).min();
+            let response = self.in_flight.iter().map(|(due, ..)| *due).min();
             let next = response
                 .into_iter()
                 .chain(self.state.next_deadline())
@@ -160,12 +166,9 @@ impl Driver {
             };
             self.now = self.now.max(next);
             let now = self.now();
-            let due = self
-                .in_flight
-                .iter()
-                .position(|(sent, _)| *sent + LATENCY <= now);
+            let due = self.in_flight.iter().position(|(due, ..)| *due <= now);
             if let Some(index) = due {
-                let (started, request) = self.in_flight.remove(index);
+                let (_, started, request) = self.in_flight.remove(index);
                 let result = self.reply(&request);
                 self.apply(Event::Completed(Completed {
                     request,
@@ -190,6 +193,7 @@ impl Driver {
                 client::decode(request, body.as_bytes())
             }
             Some(Reply::Status(status)) => Err(PlexError::from_status(*status).unwrap()),
+            Some(Reply::Hangs) => Err(PlexError::Timeout),
             Some(Reply::Refused) => Err(PlexError::Connect("refused".into())),
             None => Err(PlexError::NotFound),
         }
@@ -198,7 +202,13 @@ impl Driver {
     fn dispatch(&mut self, actions: Actions) {
         for request in actions.requests {
             self.requested.push((self.seconds(), request.path()));
-            self.in_flight.push((self.now(), request));
+            let reply = self.replies.get(request.endpoint().template());
+            let latency = match reply {
+                Some(Reply::Hangs) => TIMEOUT,
+                _ => LATENCY,
+            };
+            let now = self.now();
+            self.in_flight.push((now + latency, now, request));
         }
         let lines = actions.log_lines.into_iter();
         self.log

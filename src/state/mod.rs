@@ -45,6 +45,8 @@ pub mod labels;
 mod lasting;
 pub mod libraries;
 mod notifications;
+#[cfg(test)]
+mod pages;
 mod pending;
 mod phase;
 pub mod play;
@@ -86,6 +88,9 @@ use crate::{clock::Timestamp, config::HiddenLabels, event::Event, plex::id::Id};
 
 /// The request budget of a server with live sessions applies for this long after the last of them.
 const LIVE_LINGERS: Duration = Duration::from_mins(2);
+
+/// At most this many accounts have a name; a real server has some dozens.
+const MAX_ACCOUNTS: usize = 2_000;
 
 /// The kinds of data that are dropped beyond a limit.
 pub const DROPPED_KINDS: [&str; 7] = [
@@ -238,10 +243,11 @@ impl State {
 
     /// What grows with Plex's responses and is not on the page, by name.
     #[must_use]
-    pub fn remembered(&self) -> [(&'static str, usize); 7] {
+    pub fn remembered(&self) -> [(&'static str, usize); 8] {
         let (running, ended) = self.activities.kept();
         [
             ("rows of bytes sent", self.sent_bytes.remembered()),
+            ("accounts", self.accounts.len()),
             ("unknown accounts", self.unknown_accounts.len()),
             ("running activities", running),
             ("ended activities", ended),

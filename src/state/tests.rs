@@ -474,3 +474,141 @@ fn a_play_counts_as_started_in_its_library_unless_it_ran_before() {
         Some(&1)
     );
 }
+
+#[test]
+fn plex_is_down_once_a_request_times_out_to_which_alone_it_responded_nothing() {
+    let mut driver = Driver::connected();
+    driver.run(20.0);
+    // One endpoint that hangs beside others that respond is no outage.
+    driver.replies.insert("/statistics/bandwidth", Reply::Hangs);
+    driver.run(60.0);
+    assert!(driver.state.is_up());
+    let endpoints: Vec<_> = driver.replies.keys().copied().collect();
+    for endpoint in endpoints {
+        driver.replies.insert(endpoint, Reply::Hangs);
+    }
+    driver.run(25.5);
+    assert!(!driver.state.is_up());
+    assert_eq!(lines(&driver, "recovered").len(), 0);
+    let server = json!({"machineIdentifier": "m1", "version": "1", "myPlexSubscription": true});
+    driver.replies.insert("/", Reply::Container(server));
+    driver.run(25.0);
+    assert!(driver.state.is_up());
+}
+
+#[test]
+fn the_budget_of_live_sessions_lasts_for_two_minutes_after_the_last() {
+    use super::budget::Purpose;
+    for (pause, permits) in [(110.0, 24 + 12), (200.0, 16 + 12)] {
+        let mut driver = Driver::connected();
+        driver.list(&[session("1", "101", 0)]);
+        driver.playing("1", "101", "playing");
+        driver.run(1.0);
+        driver.list(&[]);
+        driver.playing("1", "101", "stopped");
+        driver.run(pause);
+        let now = driver.now();
+        let taken = (0..100).filter(|_| driver.state.budget.take(Purpose::Viewing, now));
+        let taken = taken.count();
+        // Those that were taken at the end are refilled, but for the last.
+        assert!(
+            (permits - 2..=permits).contains(&taken),
+            "{taken} after {pause} s"
+        );
+    }
+}
+
+#[test]
+fn what_is_remembered_and_dropped_is_counted_by_name() {
+    let mut driver = Driver::connected();
+    driver
+        .replies
+        .insert("/library/metadata/{id}", Reply::Status(500));
+    driver.list(&[session("1", "101", 0)]);
+    driver.playing("1", "101", "playing");
+    driver.notify(
+        "transcodeSession.update",
+        "TranscodeSession",
+        &json!({"key": "unknown"}),
+    );
+    let row = json!({"accountID": 7, "deviceID": 1, "at": 100, "lan": true, "bytes": 1});
+    driver.set("/statistics/bandwidth", "StatisticsBandwidth", json!([row]));
+    let accounts: Vec<_> = (10..2_013)
+        .map(|id| json!({"id": id, "name": format!("user {id}")}))
+        .collect();
+    driver.set("/accounts", "Account", json!(accounts));
+    let entries: Vec<_> = (0..1_005)
+        .map(|n| json!({"sessionKey": format!("k{n}"), "state": "stopped"}))
+        .collect();
+    let frame = json!({"NotificationContainer": {"type": "playing",
+        "PlaySessionStateNotification": entries}});
+    let notification = crate::plex::notification::decode(&frame.to_string()).unwrap();
+    driver.apply(crate::event::Event::Notification(notification));
+    driver.run(40.0);
+    let remembered: BTreeMap<_, _> = driver.state.remembered().into_iter().collect();
+    let expected = [
+        ("rows of bytes sent", 1),
+        ("accounts", 2_000),
+        ("unknown accounts", 1),
+        ("running activities", 0),
+        ("ended activities", 0),
+        ("titles", 1),
+        ("pending transcodes", 1),
+        ("failures", 1),
+    ];
+    assert_eq!(remembered, BTreeMap::from(expected));
+    let lists = driver.requests("/accounts", 60.0).len() as u64;
+    // Three accounts too many in the one list that contained them.
+    assert_eq!(lists, 2);
+    assert_eq!(driver.state.dropped()[3], 5 + 3);
+    assert_eq!(driver.state.sessions.pending_transcodes(), 1);
+}
+
+#[test]
+fn what_this_plex_does_not_offer_is_one_line_that_says_what_is_missing() {
+    let mut driver = Driver::start();
+    for endpoint in [
+        "/statistics/resources",
+        "/statistics/bandwidth",
+        "/accounts",
+        "/activities",
+    ] {
+        driver.replies.remove(endpoint);
+    }
+    driver.replies.insert("/updater/status", Reply::Status(403));
+    driver.run(7_300.0);
+    for missing in [
+        "shares of processor and memory are absent",
+        "plex_transmit_bytes_total is absent",
+        "counted as `unknown`",
+        "plex_activities covers only what notifications report",
+        "plex_update_available is absent",
+    ] {
+        let lines = lines(&driver, missing);
+        assert_eq!(lines.len(), 1, "{missing}: {lines:?}");
+        assert!(lines[0].starts_with("INFO"), "{lines:?}");
+    }
+    assert!(
+        lines(&driver, "WARN")
+            .iter()
+            .all(|line| line.contains("notifications"))
+    );
+}
+
+#[test]
+fn a_changed_size_of_a_library_causes_a_count() {
+    let mut driver = Driver::connected();
+    driver.run(100.0);
+    let counts = |driver: &Driver| driver.requests("/library/sections/1/all", 1_000.0).len();
+    assert_eq!(counts(&driver), 1);
+    driver.set(
+        "/media/providers",
+        "MediaProvider",
+        json!([{"identifier": "com.plexapp.plugins.library", "Feature": [{"type": "content",
+            "Directory": [{"id": "1", "type": "movie", "title": "Films", "storageTotal": 5}]}]}]),
+    );
+    driver.run(70.0);
+    assert_eq!(counts(&driver), 2);
+    driver.run(120.0);
+    assert_eq!(counts(&driver), 2, "it changed only once");
+}

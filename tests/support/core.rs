@@ -96,7 +96,7 @@ impl Core {
         ];
         let limit = |name| match name {
             "rows of bytes sent" => 50_000,
-            "unknown accounts" => 2_000,
+            "accounts" | "unknown accounts" => 2_000,
             "running activities" | "ended activities" => 1_000,
             "titles" => 20_000,
             "pending transcodes" => 256,

@@ -5,8 +5,8 @@ mod server;
 use std::time::Instant;
 
 use super::{
-    State, actions::Effects, duration_table::MAX_LABEL_SETS, error_log::Subject, lasting::HIDDEN,
-    libraries::MAX_LIBRARIES, schedule, sessions::RepeatedText, statistics::Load,
+    MAX_ACCOUNTS, State, actions::Effects, duration_table::MAX_LABEL_SETS, error_log::Subject,
+    lasting::HIDDEN, libraries::MAX_LIBRARIES, schedule, sessions::RepeatedText, statistics::Load,
 };
 use crate::{
     clock::Timestamp,
@@ -165,6 +165,10 @@ impl State {
         self.accounts.clear();
         for account in accounts.accounts.as_slice() {
             if let (Some(id), Some(name)) = (account.id.whole(), account.name.get()) {
+                if self.accounts.len() >= MAX_ACCOUNTS && !self.accounts.contains_key(&id) {
+                    self.dropped_entries += 1;
+                    continue;
+                }
                 let name = if self.hide.user { HIDDEN } else { name };
                 self.sessions.lasting.add_user(name);
                 self.accounts.insert(id, name.into());
