@@ -23,8 +23,6 @@ pub struct Figures {
     pub exact_error: f64,
     /// The largest error of any other that has ended.
     pub gap_error: f64,
-    /// Pages that showed a session late because requests to Plex were used up.
-    pub late_pages: u64,
     /// The largest error while nothing is received about a play.
     pub live_error: f64,
     /// The largest size of every collection, and its limit.
@@ -48,7 +46,6 @@ impl fmt::Display for World {
             exact_error,
             gap_error,
             live_error,
-            late_pages,
             collections,
             estimate: (estimated, sent),
         } = &self.figures;
@@ -75,10 +72,7 @@ impl fmt::Display for World {
             out,
             "{requests} requests; at most {most_idle} in an idle hour, {most_live} with up to 10 sessions, {most_crowded} with more"
         )?;
-        writeln!(
-            out,
-            "{lines} log lines, {late_pages} pages late for want of permits"
-        )?;
+        writeln!(out, "{lines} log lines")?;
         writeln!(
             out,
             "seconds wrong by at most {exact_error:.3} for the {} plays of which everything was \

@@ -10,6 +10,8 @@ use crate::{
     world::{Report, Step, World},
 };
 
+/// Everything is known again this long after a fault: the request of everything, and its retries.
+pub const SETTLED: Millis = 45_000;
 /// The exporter gives up after this time.
 const TIMEOUT: Millis = 10_000;
 
@@ -310,6 +312,7 @@ impl World {
         self.plex.health = Health::Unreachable;
         self.plex.run += 1;
         self.plex.listed.clear();
+        self.plex.activities.running.clear();
         self.plex.next_key = 1;
         self.network.restarts = true;
         self.drop_socket();

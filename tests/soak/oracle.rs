@@ -1,6 +1,9 @@
 //! Holds every page against the truth.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::{
+    collections::{BTreeMap, BTreeSet, HashMap},
+    ops::RangeInclusive,
+};
 
 use crate::{
     knowledge::{LONGEST_GAP, REPORT_GAP, ROUNDING},
@@ -23,9 +26,6 @@ const MOST_DELAYS: Millis = SHOWN_AFTER;
 const NOTIFIED_SHOWN_AFTER: Millis = 1_000;
 /// One whose client sends no notifications.
 const UNNOTIFIED_SHOWN_AFTER: Millis = 60_000;
-/// When changes of many sessions have used up the permits for requests, the next one takes this
-/// long to come. Pages that are late for that reason are counted.
-const PERMIT_AFTER: Millis = 7_000;
 /// The metadata of an item arrives, where nothing fails: permits and retries included.
 const METADATA_AFTER: Millis = 360_000;
 /// A change of the bitrate is known with the next listing: its part of all bytes.
@@ -218,7 +218,12 @@ impl World {
                 // The newest of the plays that share it.
                 let plays = self.named(&series);
                 let count = counted.get(&series.place()).copied().unwrap_or(0);
-                assert!((1..=plays.len()).contains(&count), "{count} plays: {line}");
+                let counts = self.series_counts(&plays);
+                assert!(
+                    counts.contains(&count),
+                    "at {}: {count} plays, {counts:?} expected of {plays:?}: {line}",
+                    self.now
+                );
                 let plays = &plays[plays.len() - count..];
                 let newest = plays[count - 1];
                 self.check_labels(newest, &series);
@@ -239,6 +244,7 @@ impl World {
         }
         self.check_presence(&shown, &live);
         self.check_totals(&page);
+        self.check_activities(&page);
     }
 
     /// The plays with its device and titles under its key, as far as they were ever listed.
@@ -268,6 +274,40 @@ impl World {
         }
         assert!(!plays.is_empty(), "at {} nobody plays {series:?}", self.now);
         plays
+    }
+
+    /// How many of `plays`, which share their labels, the series of the newest counts: with it
+    /// those of which each ended less than a minute before the next was counted. Where that is not
+    /// known to the moment, one more or less.
+    fn series_counts(&self, plays: &[PlayId]) -> RangeInclusive<usize> {
+        let (mut least, mut most) = (1, 1);
+        let mut certain = true;
+        for pair in plays.windows(2).rev() {
+            let [before, next] = [pair[0], pair[1]].map(|id| &self.plays[id]);
+            let ended = before.ended.unwrap_or(self.now);
+            let counted = next.known.countable.unwrap_or(self.now);
+            let slack = self.end_slack(pair[0], before);
+            if counted > ended + KEPT + slack {
+                break;
+            }
+            most += 1;
+            let unchanged = [before, next]
+                .iter()
+                .all(|play| play.known.versions.len() == 1);
+            let countable = before.known.countable.is_some_and(|at| at < ended);
+            certain &= unchanged && countable && counted + ROUNDING < ended + KEPT;
+            least += usize::from(certain);
+        }
+        least..=most
+    }
+
+    /// By how much later than its end the exporter may learn of it.
+    fn end_slack(&self, id: PlayId, play: &Play) -> Millis {
+        if self.oracle.unreported.contains_key(&id) || play.known.allowance > 0 {
+            80_000
+        } else {
+            2_000
+        }
     }
 
     fn check_labels(&self, id: PlayId, series: &Series) {
@@ -407,11 +447,8 @@ impl World {
                 true if self.network.socket_up => with_socket,
                 true => without_socket,
             };
-            let late = self
-                .now
-                .saturating_sub(play.left.unwrap_or(ended) + limit + SHOWN_AFTER);
-            assert!(late <= PERMIT_AFTER, "at {} a ghost: {play:?}", self.now);
-            self.figures.late_pages += u64::from(late > 0);
+            let gone = play.left.unwrap_or(ended) + limit + SHOWN_AFTER;
+            assert!(self.now <= gone, "at {} a ghost: {play:?}", self.now);
         } else if !play.known.is_unknown() {
             let state = series.label("state");
             assert_eq!(state, play.phase.word(), "at {}: {play:?}", self.now);
@@ -429,14 +466,12 @@ impl World {
                 };
                 let since = play.entered.max(play.known.confirmed).unwrap_or(self.now);
                 if play.ended.is_none() {
-                    let late = self.now.saturating_sub(since + limit + SHOWN_AFTER);
-                    assert!(late <= PERMIT_AFTER, "at {} not shown: {play:?}", self.now);
-                    self.figures.late_pages += u64::from(late > 0);
+                    let shown = since + limit + SHOWN_AFTER;
+                    assert!(self.now <= shown, "at {} not shown: {play:?}", self.now);
                 }
             }
         }
         let (now, plays) = (self.now, &self.plays);
-        let unreported = &self.oracle.unreported;
         let kept = |play: &Play, slack| play.ended.is_none_or(|ended| now < ended + KEPT + slack);
         for id in &self.oracle.recent {
             let play = &plays[*id];
@@ -449,11 +484,7 @@ impl World {
                     "at {now} missing: {play:?}"
                 );
             }
-            let late = if unreported.contains_key(id) || play.known.allowance > 0 {
-                80_000
-            } else {
-                2_000
-            };
+            let late = self.end_slack(*id, play);
             assert!(
                 !on_page || kept(play, late),
                 "at {now} still shown: {play:?}"

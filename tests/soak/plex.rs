@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, VecDeque};
 use plex_exporter::internals::{PlexError, PlexRequest};
 
 use crate::{
+    activities::Activities,
     clients::Client,
     plays::{Kind, Millis, Phase, Play, PlayId},
     wire,
@@ -57,6 +58,7 @@ pub struct Plex {
     /// Bytes sent since the first window, as far as reported to the exporter.
     pub bytes_told: u64,
     pub accounts: u64,
+    pub activities: Activities,
 }
 
 /// A session in a response, as it was when the response was written.
@@ -99,6 +101,7 @@ impl Plex {
             window_sent: false,
             bytes_told: 0,
             accounts,
+            activities: Activities::default(),
         }
     }
 
@@ -202,7 +205,13 @@ impl Plex {
                 }
                 wire::list("StatisticsBandwidth", &rows)
             }
-            PlexRequest::Activities => wire::list("Activity", &[]),
+            PlexRequest::Activities => {
+                let running = self.activities.running.iter();
+                let activities: Vec<String> = running
+                    .map(|(number, kind)| format!(r#"{{"uuid":"a{number}","type":"{kind}"}}"#))
+                    .collect();
+                wire::list("Activity", &activities)
+            }
             PlexRequest::Accounts => {
                 let accounts: Vec<String> = (1..=self.accounts)
                     .map(|id| format!(r#"{{"id":{id},"name":"user {id}"}}"#))

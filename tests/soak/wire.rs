@@ -94,6 +94,17 @@ pub fn download(id: u64) -> String {
     )
 }
 
+/// An `activity` frame.
+pub fn activity(event: &str, number: u64, kind: &str) -> String {
+    frame(
+        "activity",
+        "ActivityNotification",
+        &format!(
+            r#"{{"event":"{event}","uuid":"a{number}","Activity":{{"uuid":"a{number}","type":"{kind}","cancellable":true,"progress":-1,"Context":{{"librarySectionID":"1"}}}}}}"#
+        ),
+    )
+}
+
 pub fn frame(kind: &str, array: &str, element: &str) -> String {
     format!(r#"{{"NotificationContainer":{{"type":"{kind}","size":1,"{array}":[{element}]}}}}"#)
 }

@@ -67,6 +67,12 @@ pub enum Step {
     SocketDead {
         socket: u64,
     },
+    ActivitiesBegin,
+    /// An activity reports progress or its end.
+    Activity {
+        number: u64,
+        left: u64,
+    },
     Traffic,
     Scrape,
     Minute,
@@ -146,6 +152,7 @@ impl World {
                 left: 0,
             },
         );
+        world.later(20_000, Step::ActivitiesBegin);
         world.later(3_600_000, Step::Fault);
         world
     }
@@ -253,6 +260,8 @@ impl World {
             Step::SocketTry => self.try_socket(),
             Step::SocketDead { socket } => self.socket_found_dead(socket),
             Step::Download { transcode, left } => self.download(transcode, left),
+            Step::ActivitiesBegin => self.activities_begin(),
+            Step::Activity { number, left } => self.activity_goes_on(number, left),
             Step::Traffic => self.traffic(),
             Step::Scrape => self.scrape(),
             Step::Minute => {
@@ -388,6 +397,7 @@ impl World {
                 "series of plays",
                 "rows of bytes sent",
                 "titles",
+                "running activities",
             ]
             .contains(&name)
             {
