@@ -177,4 +177,37 @@ mod tests {
             [&"ends".into()]
         );
     }
+
+    #[test]
+    fn ended_activities_are_remembered_for_as_long_as_a_list_may_contain_them() {
+        let start = Instant::now();
+        let mut activities = Activities::default();
+        let ended = |uuid: &str| change("ended", uuid, "scan");
+        activities.on_notification(&ended("a"), start);
+        activities.on_notification(&ended("b"), start + LONGEST_REQUEST);
+        assert_eq!(activities.kept(), (0, 2));
+        activities.on_notification(
+            &ended("c"),
+            start + LONGEST_REQUEST + Duration::from_secs(1),
+        );
+        assert_eq!(activities.kept(), (0, 2), "the first is forgotten");
+    }
+
+    #[test]
+    fn activities_beyond_the_limit_are_dropped_and_counted() {
+        let now = Instant::now();
+        let mut activities = Activities::default();
+        for number in 0..MAX_RUNNING + 7 {
+            let uuid = number.to_string();
+            activities.on_notification(&change("started", &uuid, ""), now);
+            activities.on_notification(&change("ended", &format!("e{number}"), ""), now);
+        }
+        activities.on_notification(&change("updated", "0", ""), now);
+        assert_eq!(activities.kept(), (MAX_RUNNING, MAX_RUNNING));
+        assert_eq!(activities.dropped, 7);
+        assert_eq!(
+            activities.by_type(),
+            BTreeMap::from([("other", MAX_RUNNING)])
+        );
+    }
 }

@@ -395,4 +395,39 @@ mod tests {
         );
         assert_eq!(bitrate(&media("{}")), None);
     }
+
+    #[test]
+    fn the_id_of_a_transcode_is_the_last_part_of_its_key() {
+        for key in [
+            "/transcode/sessions/abc",
+            "abc",
+            " /transcode/sessions/abc/ ",
+        ] {
+            assert_eq!(transcode_id(key), "abc", "{key}");
+        }
+        assert_eq!(transcode_id(""), "");
+    }
+
+    #[test]
+    fn a_transcode_has_the_same_labels_until_one_of_them_changes() {
+        let base = r#""videoDecision":"transcode","progress":3,"transcodeHwDecoding":"vaapi""#;
+        let parse = |rest: &str| {
+            let text = format!("{{{base}{rest}}}");
+            serde_json::from_str::<TranscodeSession>(&text).unwrap()
+        };
+        let transcode = parse("");
+        let same = |other: &TranscodeSession| same_transcode_labels(Some(&transcode), Some(other));
+        assert!(same(&parse(r#","speed":9,"throttled":true"#)));
+        for change in [
+            r#","audioCodec":"aac""#,
+            r#","container":"mp4""#,
+            r#","transcodeHwEncoding":"vaapi""#,
+        ] {
+            assert!(!same(&parse(change)), "{change}");
+        }
+        assert!(same_transcode_labels(None, None));
+        assert!(!same_transcode_labels(Some(&transcode), None));
+        assert!(has_decisions(&transcode));
+        assert!(!has_decisions(&TranscodeSession::default()));
+    }
 }

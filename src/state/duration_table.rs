@@ -49,7 +49,7 @@ impl DurationTable {
             if let Some(row) = self.by_labels.get(&labels) {
                 return RowId(*row);
             }
-            if self.rows.len() < limit || index + 1 == candidates.len() {
+            if self.rows.len() < limit {
                 let row = self.rows.len();
                 self.rows.push((labels.clone(), Duration::ZERO));
                 self.by_labels.insert(labels, row);

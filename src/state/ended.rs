@@ -148,3 +148,89 @@ fn unindex(index: &mut HashMap<Box<str>, Vec<u64>>, key: &str, id: u64) {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::HiddenLabels;
+
+    fn play(key: &str, info: &str, reason: EndReason, at: Instant) -> Box<Play> {
+        let session = format!(r#"{{"Session":{{"id":"{info}"}}}}"#);
+        let session = serde_json::from_str(&session).unwrap();
+        let mut play = Play::new(key, &session, at, HiddenLabels::default());
+        play.mark_ended(reason, at);
+        Box::new(play)
+    }
+
+    fn keys(plays: &[Play]) -> Vec<&str> {
+        plays.iter().map(|play| &*play.session).collect()
+    }
+
+    #[test]
+    fn a_play_is_found_by_its_key_or_its_session_id_the_newest_first() {
+        let now = Instant::now();
+        let mut ended = EndedPlays::default();
+        let first = ended.insert(play("1", "a", EndReason::Stopped, now));
+        let second = ended.insert(play("1", "b", EndReason::Stopped, now));
+        let third = ended.insert(play("2", "", EndReason::Stopped, now));
+        let find = |ended: &EndedPlays, key: &str, info: &str| {
+            ended.find(key, info, |_| true).map(|(id, _)| id)
+        };
+        assert_eq!(find(&ended, "1", ""), Some(second));
+        assert_eq!(find(&ended, "7", "a"), Some(first));
+        assert_eq!(find(&ended, "2", "a"), Some(third), "the key comes first");
+        assert_eq!(
+            find(&ended, "7", ""),
+            None,
+            "no Session.id is none in common"
+        );
+        assert!(ended.remove(second).is_some() && ended.remove(second).is_none());
+        assert_eq!(find(&ended, "1", "b"), Some(first));
+        let is_first = |play: &Play| play.identity.info() == "a";
+        assert_eq!(ended.find("1", "", is_first).unwrap().0, first);
+        ended.remove(first);
+        ended.remove(third);
+        assert!(ended.by_key.is_empty() && ended.by_info.is_empty());
+    }
+
+    #[test]
+    fn the_oldest_give_way_to_the_limit() {
+        let now = Instant::now();
+        let mut ended = EndedPlays::default();
+        for key in ["1", "2", "3"] {
+            ended.insert(play(key, "", EndReason::Stopped, now));
+        }
+        assert!(ended.trim(3).is_empty());
+        assert_eq!(keys(&ended.trim(1)), ["1", "2"]);
+        assert_eq!(ended.iter().len(), 1);
+    }
+
+    #[test]
+    fn a_play_is_kept_for_a_minute_and_an_orphaned_one_for_an_hour() {
+        let start = Instant::now();
+        let second = Duration::from_secs(1);
+        let mut ended = EndedPlays::default();
+        ended.insert(play("1", "", EndReason::Stopped, start));
+        let listed = ended.insert(play("2", "", EndReason::Stopped, start));
+        ended.insert(play("3", "", EndReason::Orphaned, start));
+        let end = ended.get_mut(listed).unwrap().end.as_mut().unwrap();
+        end.listed = Some(start + 20 * second);
+        for (seconds, gone) in [
+            (59, ""),
+            (60, "1"),
+            (79, ""),
+            (80, "2"),
+            (3_599, ""),
+            (3_600, "3"),
+        ] {
+            let now = start + seconds * second;
+            if gone.is_empty() {
+                assert!(ended.expire(now).is_empty(), "{seconds} s");
+            } else {
+                assert_eq!(ended.next_expiry(), Some(now));
+                assert_eq!(keys(&ended.expire(now)), [gone]);
+            }
+        }
+        assert_eq!(ended.next_expiry(), None);
+    }
+}

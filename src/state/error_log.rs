@@ -272,4 +272,55 @@ mod tests {
         assert_eq!(lines.len(), 3, "{lines:?}");
         assert!(lines[2].starts_with("WARN live sessions"));
     }
+
+    #[test]
+    fn what_is_forgotten_neither_counts_nor_recovers() {
+        let mut log = ErrorLog::default();
+        let mut effects = Effects::default();
+        let library = |id: &str| Subject::Library(Id::parse(id).unwrap());
+        let error = PlexError::Status(500);
+        for subject in [SOCKET, library("1"), library("2")] {
+            log.record(subject, Some(&error), &mut effects);
+        }
+        assert_eq!(log.count(), 3);
+        log.forget(SOCKET);
+        log.forget_libraries(|id| Some(id) == Id::parse("1"));
+        assert_eq!(log.count(), 1);
+        effects.log_lines.clear();
+        for subject in [SOCKET, library("1"), library("2")] {
+            log.record(subject, None, &mut effects);
+        }
+        let lines: Vec<_> = effects.log_lines.iter().map(|line| &*line.text).collect();
+        assert_eq!(lines.len(), 1, "{lines:?}");
+        assert!(lines[0].contains('2') && lines[0].ends_with("recovered"));
+    }
+
+    #[test]
+    fn what_this_plex_does_not_offer_is_logged_once_and_is_no_recovery() {
+        let mut log = ErrorLog::default();
+        let mut effects = Effects::default();
+        for _ in 0..3 {
+            log.report_info(BYTES, "no bytes", &mut effects);
+        }
+        assert_eq!(effects.log_lines.len(), 1);
+        assert_eq!(effects.log_lines[0].level, Level::Info);
+        assert!(
+            effects.log_lines[0]
+                .text
+                .ends_with("not offered by this Plex; no bytes")
+        );
+        log.record(BYTES, Some(&PlexError::Status(500)), &mut effects);
+        log.report_info(BYTES, "no bytes", &mut effects);
+        assert_eq!(effects.log_lines.len(), 3);
+    }
+
+    #[test]
+    fn only_an_outage_of_plex_covers_the_timeout_of_an_endpoint() {
+        let timeout = || Some(PlexError::Timeout);
+        let lines = lines(&[(LOAD, timeout()), (BYTES, timeout()), (PLEX, None)]);
+        assert_eq!(lines.len(), 2, "{lines:?}");
+        let status = || Some(PlexError::Status(503));
+        let lines = self::lines(&[(PLEX, status()), (BYTES, status()), (LOAD, timeout())]);
+        assert_eq!(lines.len(), 2, "503 is no outage of the network: {lines:?}");
+    }
 }

@@ -156,4 +156,27 @@ mod tests {
         let live = identity(r#"{"key":"/livetv/sessions/abc","title":"News"}"#);
         assert!(film.differs(&live) && live.differs(&film));
     }
+
+    #[test]
+    fn an_item_is_told_by_its_number_and_without_one_by_its_key_or_title() {
+        let differs = |one, other| identity(one).differs(&identity(other));
+        let numbered = r#"{"ratingKey":"7","key":"/a","title":"A"}"#;
+        assert!(!differs(
+            numbered,
+            r#"{"ratingKey":"7","key":"/b","title":"B"}"#
+        ));
+        assert!(!differs(r#"{"key":"/a","title":"A"}"#, numbered));
+        assert!(differs(r#"{"key":"/b","title":"A"}"#, numbered));
+        assert!(differs(r#"{"key":"/b"}"#, r#"{"key":"/a"}"#));
+        assert!(!differs(
+            r#"{"key":"/a","title":"B"}"#,
+            r#"{"key":"/a","title":"A"}"#
+        ));
+        assert!(differs(r#"{"title":"A"}"#, r#"{"title":"B"}"#));
+        // One has a number, the other a title: nothing can be compared.
+        assert!(!differs(
+            r#"{"ratingKey":"7","title":"A"}"#,
+            r#"{"title":"B"}"#
+        ));
+    }
 }

@@ -201,4 +201,38 @@ mod tests {
         }
         assert_eq!(lasting.dropped(), 501 + 502 + 2 * 150);
     }
+
+    #[test]
+    fn buffering_beyond_the_limit_shares_a_counter() {
+        let mut lasting = Lasting::default();
+        let session = serde_json::from_str(r#"{"Session":{"location":"lan"}}"#).unwrap();
+        let now = std::time::Instant::now();
+        let mut play = Play::new("1", &session, now, crate::config::HiddenLabels::default());
+        let documented = lasting.buffering.len();
+        for number in 0..2_100 {
+            play.labels.location = format!("place{number}").into();
+            lasting.add_buffering(&play, Duration::from_secs(1), number % 2 == 0);
+        }
+        assert_eq!(lasting.buffering.len(), MAX_LABEL_SETS);
+        let own = (MAX_LABEL_SETS - 1 - documented) as u64;
+        assert_eq!(lasting.dropped(), 2_100 - own);
+        let other = lasting.buffering[&(OTHER.into(), OTHER.into())];
+        assert_eq!(other.time.as_secs(), 2_100 - own);
+        let interruptions = lasting.buffering.values().map(|row| row.interruptions);
+        assert_eq!(interruptions.sum::<u64>(), 1_050);
+        play.labels.location = "lan".into();
+        lasting.add_buffering(&play, Duration::ZERO, false);
+        assert_eq!(lasting.dropped(), 2_100 - own, "nothing to count");
+    }
+
+    #[test]
+    fn a_user_counter_at_0_is_added_only_below_the_limit() {
+        let mut lasting = Lasting::default();
+        for user in 0..MAX_LABEL_SETS {
+            lasting.add_user(&format!("u{user}"));
+        }
+        assert_eq!(lasting.user_starts.len(), MAX_LABEL_SETS - 1);
+        lasting.count_start("new");
+        assert_eq!(lasting.user_starts[OTHER], 1);
+    }
 }

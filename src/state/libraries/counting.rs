@@ -289,4 +289,42 @@ mod tests {
         }
         assert!(libraries.next_due(&RequestBudget::new(now)).unwrap() <= at);
     }
+
+    #[test]
+    fn regular_counts_of_many_libraries_are_spread_over_a_longer_time() {
+        let now = Instant::now();
+        let hour = Duration::from_hours(1);
+        for (libraries, kind, per_hour, recount) in [
+            (10, "movie", 40, RECOUNT),
+            // Four counts of episodes an hour, and little more than one of shows and of seasons.
+            (10, "show", 40 + 24, RECOUNT),
+            (80, "movie", MAX_COUNTS, 2 * RECOUNT),
+            (400, "movie", MAX_COUNTS, hour * 400 / MAX_COUNTS),
+        ] {
+            let directories: Vec<String> = (1..=libraries)
+                .map(|id| format!(r#"{{"id":"{id}","type":"{kind}","title":"{id}"}}"#))
+                .collect();
+            let mut table = Libraries::default();
+            table.apply_listing(&providers(&directories.join(",")), now);
+            let planned = (table.counts_per_hour(), table.recount);
+            assert_eq!(planned, (per_hour, recount), "{libraries} {kind}");
+        }
+    }
+
+    #[test]
+    fn music_does_not_fall_back_while_plex_is_unreachable_or_refuses() {
+        let now = Instant::now();
+        for (error, queries) in [
+            ((|| PlexError::Timeout) as fn() -> PlexError, 3),
+            (|| PlexError::Status(503), 3),
+            (|| PlexError::Connect("refused".into()), 1),
+            (|| PlexError::Forbidden, 1),
+        ] {
+            let mut libraries = Libraries::default();
+            let music = r#"{"id":"3","type":"artist","title":"Music"}"#;
+            libraries.apply_listing(&providers(music), now);
+            let sent = count(&mut libraries, now, |_| Err(error()));
+            assert_eq!(sent.len(), queries, "{}", error());
+        }
+    }
 }

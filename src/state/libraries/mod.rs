@@ -243,4 +243,29 @@ mod tests {
         libraries.apply_listing(&providers(r#"{"id":"x"}"#), now);
         assert_eq!(libraries.iter().len(), 0);
     }
+
+    #[test]
+    fn duplicates_and_libraries_beyond_the_limit_are_left_out() {
+        let now = Instant::now();
+        let mut libraries = Libraries::default();
+        let directories: Vec<String> = (0..MAX_LIBRARIES + 3)
+            .map(|id| format!(r#"{{"id":"{id}","type":"movie","title":"{id}"}}"#))
+            .chain([r#"{"id":"0","type":"show","title":"again"}"#.to_owned()])
+            .collect();
+        libraries.apply_listing(&providers(&directories.join(",")), now);
+        assert_eq!(libraries.iter().len(), MAX_LIBRARIES);
+        assert_eq!(libraries.dropped, 3);
+        assert_eq!(&*only(&libraries).title, "0");
+    }
+
+    #[test]
+    fn a_library_that_was_never_scanned_has_no_time_of_its_scan() {
+        let mut libraries = Libraries::default();
+        for (scanned, expected) in [("0", None), ("17", Some(17.0))] {
+            let directory =
+                format!(r#"{{"id":"1","type":"movie","title":"A","scannedAt":{scanned}}}"#);
+            libraries.apply_listing(&providers(&directory), Instant::now());
+            assert_eq!(only(&libraries).scanned, expected);
+        }
+    }
 }

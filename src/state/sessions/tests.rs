@@ -2,6 +2,7 @@ use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
 
+use super::RepeatedText;
 use crate::state::{
     driver::{Driver, Reply, session},
     phase::Phase,
@@ -319,4 +320,159 @@ fn a_title_without_metadata_leaves_the_file_unknown() {
     assert!(media.contains("video_codec=\"unknown\""), "{media}");
     let libraries = play.library_labels.all();
     assert_eq!(libraries, ["Films", "1", "movie"]);
+}
+
+#[test]
+fn a_stop_that_a_listing_overtook_tells_how_long_the_session_played() {
+    for (late, expected) in [(0.5, 19.1), (4.5, 19.1), (6.0, 10.1)] {
+        let mut driver = playing();
+        report(&mut driver, 1, "playing");
+        driver.run(9.0);
+        // Another session causes the listing.
+        driver.list(&[session("2", "102", 0)]);
+        driver.playing("2", "102", "playing");
+        driver.run(late);
+        assert_eq!(keys(&driver), ["2"]);
+        driver.playing("1", "101", "stopped");
+        let (plays, seconds) = series(&mut driver)["1"];
+        assert_eq!((plays, seconds), (1, expected), "{late}");
+    }
+}
+
+#[test]
+fn a_stop_of_an_unknown_session_causes_no_listing() {
+    let mut driver = playing();
+    driver.run(1.0);
+    let before = driver.requests("/status/sessions", 60.0).len();
+    driver.playing("8", "999", "stopped");
+    driver.playing("9", "", "stopped");
+    assert_eq!(driver.requests("/status/sessions", 60.0).len(), before);
+    // The item of a live session, under a key of its own.
+    driver.playing("8", "101", "stopped");
+    assert_eq!(driver.requests("/status/sessions", 60.0).len(), before + 1);
+}
+
+#[test]
+fn a_session_that_goes_on_for_half_a_minute_after_its_stop_was_not_stopped() {
+    for (moved, revived) in [(40_000, true), (3_000, false)] {
+        let mut driver = playing();
+        report(&mut driver, 1, "playing");
+        driver.playing("1", "101", "stopped");
+        driver.run(25.0);
+        assert!(keys(&driver).is_empty(), "still listed, but stopped");
+        assert_eq!(series(&mut driver)["1"], (1, 10.1));
+        driver.list(&[session("1", "101", moved)]);
+        driver.run(40.0);
+        assert_eq!(!keys(&driver).is_empty(), revived, "{moved}");
+        if revived {
+            assert_eq!(series(&mut driver)["1"].0, 1, "the same play");
+        }
+    }
+}
+
+#[test]
+fn a_session_that_one_listing_omits_is_the_same_play_unless_it_starts_again() {
+    for (offset, plays) in [(75_000, 1), (1_000, 2)] {
+        let mut driver = playing();
+        report(&mut driver, 6, "playing");
+        driver.list(&[session("1", "101", 60_000)]);
+        driver.run(31.0);
+        driver.list(&[session("2", "102", 0)]);
+        driver.playing("2", "102", "playing");
+        driver.run(1.0);
+        assert_eq!(keys(&driver), ["2"]);
+        driver.list(&[session("1", "101", offset), session("2", "102", 0)]);
+        driver.playing("1", "101", "playing");
+        driver.run(1.0);
+        assert_eq!(keys(&driver), ["1", "2"]);
+        assert_eq!(series(&mut driver)["1"].0, plays, "{offset}");
+        let starts = driver.state.starts.values().sum::<u64>();
+        assert_eq!(starts, plays + 1, "{offset}");
+    }
+}
+
+#[test]
+fn after_an_outage_the_position_tells_the_same_play_from_a_new_start() {
+    for (info, offset, plays) in [("", 90_000, 1), ("", 1_000, 2), ("s1", 1_000, 1)] {
+        let listed = |offset: u64| {
+            let mut listed = session("1", "101", offset);
+            listed["Session"]["id"] = json!(info);
+            listed
+        };
+        let mut driver = Driver::connected();
+        driver.list(&[listed(0)]);
+        driver.playing("1", "101", "playing");
+        report(&mut driver, 6, "playing");
+        driver.list(&[listed(60_000)]);
+        driver.run(31.0);
+        driver.socket_down();
+        driver.replies.insert("/status/sessions", Reply::Refused);
+        driver.run(5.0);
+        driver.list(&[listed(offset)]);
+        driver.apply(crate::event::Event::SocketUp);
+        driver.run(5.0);
+        assert_eq!(series(&mut driver)["1"].0, plays, "{info} {offset}");
+        assert_eq!(driver.state.starts.values().sum::<u64>(), plays);
+    }
+}
+
+#[test]
+fn after_a_restart_of_plex_a_play_continues_under_another_key() {
+    let mut driver = playing();
+    report(&mut driver, 2, "playing");
+    driver.socket_down();
+    let mut moved = session("5", "101", 25_000);
+    moved["Session"]["id"] = json!("s1");
+    driver.list(&[moved]);
+    driver.apply(crate::event::Event::SocketUp);
+    driver.run(5.0);
+    assert_eq!(keys(&driver), ["5"]);
+    let series = series(&mut driver);
+    assert_eq!(series.len(), 1, "{series:?}");
+    assert_eq!(series["5"].0, 1);
+    assert!(series["5"].1 > 20.0, "{series:?}");
+    assert_eq!(driver.state.starts.values().sum::<u64>(), 1);
+}
+
+#[test]
+fn a_new_transcode_in_a_report_causes_one_listing() {
+    let mut driver = playing();
+    report(&mut driver, 1, "playing");
+    driver.run(3.0);
+    let report = |driver: &mut Driver, transcode: &str| {
+        let before = driver.requests("/status/sessions", 100.0).len();
+        let playing = json!({"sessionKey": "1", "ratingKey": "101", "state": "x",
+            "transcodeSession": transcode});
+        driver.notify("playing", "PlaySessionStateNotification", &playing);
+        driver.run(1.0);
+        driver.requests("/status/sessions", 100.0).len() - before
+    };
+    assert_eq!(report(&mut driver, "t1"), 1);
+    assert_eq!(report(&mut driver, "t1"), 0, "no listing shows it");
+    assert_eq!(report(&mut driver, "t2"), 1);
+}
+
+#[test]
+fn longer_names_of_server_and_libraries_are_a_reason_for_another_listing() {
+    let mut driver = playing();
+    driver.run(1.0);
+    let sessions = &driver.state.sessions;
+    let repeated = |per_session, libraries| RepeatedText {
+        per_session,
+        libraries,
+    };
+    assert!(!sessions.outgrown_by(repeated(900_000, 0)));
+    assert!(sessions.outgrown_by(repeated(1_000_000, 0)));
+    assert!(sessions.outgrown_by(repeated(900_000, 200_000)));
+    assert!(!sessions.outgrown_by(repeated(0, 2_100_000)), "not theirs");
+}
+
+#[test]
+fn repeated_text_is_counted_beyond_the_usual_length_of_names() {
+    let mut driver = Driver::connected();
+    driver.set("/", "friendlyName", json!("x".repeat(198)));
+    driver.run(16.0);
+    let repeated = RepeatedText::of(driver.state.server.as_ref(), &driver.state.libraries);
+    // 198 + "m1" + "Films", of which 100 are usual; in a dozen samples and in eight.
+    assert_eq!((repeated.per_session, repeated.libraries), (52, 68));
 }
