@@ -234,6 +234,15 @@ fn statistics_wait_for_plex_pass_and_vanish_with_it() {
     driver.run(20.0);
     assert_eq!(driver.state.load.get(driver.now()), None);
     assert_eq!(driver.state.sent_bytes(driver.now()), None);
+    let changes = lines(&driver, "Plex Pass");
+    assert_eq!(
+        changes,
+        [
+            "INFO Plex: Media Server `Attic` 1 on Linux, Plex Pass: no",
+            "INFO Plex Pass: active; host load and bytes sent are polled",
+            "INFO Plex Pass: no longer active; host load and bytes sent are absent",
+        ]
+    );
 }
 
 #[test]

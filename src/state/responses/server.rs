@@ -88,6 +88,13 @@ impl State {
                     if newer.plex_pass { "yes" } else { "no" }
                 ),
             );
+        } else if older.is_some_and(|older| older.plex_pass != newer.plex_pass) {
+            let text = if newer.plex_pass {
+                "Plex Pass: active; host load and bytes sent are polled"
+            } else {
+                "Plex Pass: no longer active; host load and bytes sent are absent"
+            };
+            effects.log(Level::Info, text);
         }
         match (older.map(|older| older.plex_pass), newer.plex_pass) {
             (Some(false), true) | (None, _) => {
