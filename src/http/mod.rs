@@ -14,6 +14,7 @@
 //! 5. Scrapes on their way to clients have a memory budget ([`response_budget`]): when a new one does
 //!    not fit, clients too slow for their deadline are cut off, or the newest one is shared.
 
+mod accept_log;
 mod backend;
 mod client;
 mod connections;

@@ -14,9 +14,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use log::warn;
+use log::{info, warn};
 
 use super::{
+    accept_log::AcceptLog,
     backend::{Backend, respond},
     client::{DeadlineWriter, Incoming, linger, read_head},
     connections::{Connection, Connections, NoPlace},
@@ -52,8 +53,7 @@ struct Shared {
     stopping: AtomicBool,
     /// Acceptors that do not serve a connection.
     accepting: AtomicUsize,
-    /// Whether the log already says that connections cannot be accepted.
-    warned: AtomicBool,
+    accept_log: Mutex<AcceptLog>,
     rejected: Mutex<VecDeque<(Instant, Arc<TcpStream>)>>,
     connections: Arc<Connections>,
     backend: Backend,
@@ -77,7 +77,7 @@ impl Server {
             listener,
             stopping: AtomicBool::new(false),
             accepting: AtomicUsize::new(ACCEPTORS),
-            warned: AtomicBool::new(false),
+            accept_log: Mutex::default(),
             rejected: Mutex::default(),
             connections: Arc::default(),
             backend: Backend::start()?,
@@ -149,15 +149,26 @@ fn next_connection(shared: &Shared) -> Option<TcpStream> {
         if shared.stopping.load(Ordering::Acquire) {
             return None;
         }
+        let mut log = shared
+            .accept_log
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        let now = Instant::now();
         match accepted {
             Ok((stream, _)) => {
-                shared.warned.store(false, Ordering::Release);
+                if log.accepted(now) {
+                    info!("metrics server: recovered");
+                }
                 return Some(stream);
             }
             Err(error) => {
-                if !shared.warned.swap(true, Ordering::AcqRel) {
-                    warn!("metrics server: cannot accept connections ({error}); retrying");
+                if log.failed(now) {
+                    warn!(
+                        "metrics server: cannot accept connections ({error}); retrying; if this \
+                         persists, raise the limit on open files"
+                    );
                 }
+                drop(log);
                 std::thread::sleep(ACCEPT_PAUSE);
             }
         }

@@ -1,11 +1,14 @@
 //! The log: one line per change, and no viewing history.
 
-use std::time::{Duration, Instant};
+use std::{
+    net::TcpStream,
+    time::{Duration, Instant},
+};
 
 use serde_json::json;
 
 use crate::support::{
-    exporter::Setup,
+    exporter::{Setup, binary, wait},
     fake_plex::{FakePlex, Fault, World, html, unauthorized},
     payloads::{frame, movie, playing},
     pure::Pure,
@@ -243,4 +246,31 @@ fn the_log_of_an_outage_on_the_wire_is_short() {
     assert!(lines.len() <= 6, "{lines:#?}");
     let warnings = lines.iter().filter(|line| line.contains("WARN"));
     assert!(warnings.count() <= 3, "{lines:#?}");
+}
+
+/// Each connection that is given up lets another one be accepted, and the shortage goes on.
+#[test]
+fn connections_that_cannot_be_accepted_for_a_while_are_one_line() {
+    let plex = FakePlex::default();
+    let exporter = Setup::new(&plex.url())
+        .env("LOG_LEVEL", "info")
+        .under("prlimit", &["--nofile=40", binary().to_str().unwrap()])
+        .start();
+    exporter.until_value("plex_up", &[], 1.0);
+    let begun = Instant::now();
+    let crowd: Vec<_> = (0..200)
+        .filter_map(|_| TcpStream::connect_timeout(&exporter.address, Duration::from_secs(1)).ok())
+        .collect();
+    exporter.wait_for_log("cannot accept connections");
+    // A head may take 5 s; then the next of the crowd get their turn.
+    wait(
+        Duration::from_secs(30),
+        || (begun.elapsed() > Duration::from_secs(12)).then_some(()),
+        String::new,
+    );
+    drop(crowd);
+    exporter.until_value("plex_up", &[], 1.0);
+    let log = exporter.log();
+    let lines = log.iter().filter(|line| line.contains("metrics server"));
+    assert_eq!(lines.count(), 1, "{log:#?}");
 }
