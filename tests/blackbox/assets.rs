@@ -213,13 +213,22 @@ fn the_systemd_unit_names_every_setting_it_promises() {
         "WatchdogSec=",
         "LoadCredential=plex-token:",
         "DynamicUser=yes",
-        "MemoryMax=",
         "Restart=always",
         "ProtectSystem=strict",
         "SystemCallFilter=",
         "NoNewPrivileges=yes",
     ] {
         assert!(unit.contains(setting), "{setting}");
+    }
+    // Resident memory stays below 64 MiB whatever Plex or clients send: a lower limit would let
+    // them end the service. The kernel counts the buffers of sockets as well.
+    let instance = include_str!("../../src/assets/plex-exporter@.service");
+    for unit in [unit.as_str(), instance] {
+        let limit = unit.lines().find_map(|line| {
+            let value = line.strip_prefix("MemoryMax=")?.strip_suffix('M')?;
+            value.parse::<u32>().ok()
+        });
+        assert!(limit.is_some_and(|limit| limit >= 96), "{limit:?}");
     }
 }
 
