@@ -25,18 +25,21 @@ pub fn render(state: &State, process: &Process, now: Timestamp, buffer: String) 
         .as_ref()
         .map_or(("", ""), |server| (&server.name, &server.id));
     let mut out = TextWriter::new(name, id, buffer);
-    server(&mut out, state, now);
-    libraries(&mut out, state);
-    sessions(&mut out, state, now);
-    transcodes(&mut out, state);
-    lasting(&mut out, state, now);
+    out.sample(&c::UP, Some(flag(state.is_up())));
+    out.sample(&c::WEBSOCKET, Some(flag(state.socket_up)));
+    if !state.awaits_server() {
+        server(&mut out, state, now);
+        libraries(&mut out, state);
+        sessions(&mut out, state, now);
+        transcodes(&mut out, state);
+        lasting(&mut out, state, now);
+    }
     exporter(&mut out, state, process);
     out.into_text()
 }
 
 fn server(out: &mut TextWriter, state: &State, now: Timestamp) {
     let now = now.monotonic;
-    out.sample(&c::UP, Some(flag(state.is_up())));
     out.samples(
         &c::SERVER_INFO,
         state.server.as_ref().map(|server| {
@@ -75,7 +78,6 @@ fn server(out: &mut TextWriter, state: &State, now: Timestamp) {
         &c::ACTIVE_TRANSCODES,
         state.active_transcodes.get(now).copied().flatten(),
     );
-    out.sample(&c::WEBSOCKET, Some(flag(state.socket_up)));
     let server = state.server.as_ref();
     out.sample(
         &c::REMOTE_ACCESS,

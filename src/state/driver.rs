@@ -151,6 +151,20 @@ impl Driver {
         self.apply(Event::SocketDown(lost));
     }
 
+    /// The response to a request for `path` comes now.
+    pub fn respond(&mut self, path: &str) {
+        let asked = |(_, _, request): &(_, _, PlexRequest)| request.path() == path;
+        let index = self.in_flight.iter().position(asked).unwrap();
+        let (_, started, request) = self.in_flight.remove(index);
+        let result = self.reply(&request);
+        self.apply(Event::Completed(Completed {
+            request,
+            started,
+            requests: 1,
+            result,
+        }));
+    }
+
     /// Lets time pass, with every response and deadline at its moment.
     pub fn run(&mut self, seconds: f64) {
         let until = self.now + Duration::from_secs_f64(seconds);
@@ -166,16 +180,10 @@ impl Driver {
             };
             self.now = self.now.max(next);
             let now = self.now();
-            let due = self.in_flight.iter().position(|(due, ..)| *due <= now);
-            if let Some(index) = due {
-                let (_, started, request) = self.in_flight.remove(index);
-                let result = self.reply(&request);
-                self.apply(Event::Completed(Completed {
-                    request,
-                    started,
-                    requests: 1,
-                    result,
-                }));
+            let due = self.in_flight.iter().find(|(due, ..)| *due <= now);
+            if let Some((.., request)) = due {
+                let path = request.path();
+                self.respond(&path);
             } else {
                 let actions = self.state.tick(self.timestamp());
                 self.dispatch(actions);

@@ -39,11 +39,12 @@ impl State {
             // Without a socket, `/` is polled less often.
             let server = now.monotonic + schedule::SERVER;
             self.schedule.server.hasten(server);
+            self.schedule.activities.request(now.monotonic);
         } else {
             self.socket_flapped(now.monotonic, effects);
+            let activities = &mut self.schedule.activities;
+            activities.request_spaced(now.monotonic, schedule::SOCKET_STABLE);
         }
-        let activities = &mut self.schedule.activities;
-        activities.request_spaced(now.monotonic, schedule::SOCKET_STABLE);
     }
 
     pub(super) fn socket_down(&mut self, error: &PlexError, now: Timestamp, effects: &mut Effects) {

@@ -7,7 +7,7 @@ use serde_json::json;
 use crate::support::{
     exporter::{Exporter, SOON, Setup},
     fake_plex::{FakePlex, Fault, html},
-    payloads::{self, epoch},
+    payloads::{self, epoch, playing},
 };
 
 #[test]
@@ -142,26 +142,21 @@ fn request_durations_are_a_histogram_for_every_endpoint_that_has_responded() {
 #[test]
 fn failures_are_counted_by_endpoint_and_reason_and_leave_the_last_success_behind() {
     let plex = FakePlex::default();
-    let exporter = Exporter::with_libraries(&plex);
-    exporter.until_value("plex_websocket_connected", &[], 1.0);
+    let exporter = Exporter::connected(&plex);
+    let endpoint = [("endpoint", "/status/sessions")];
     let name = "plex_exporter_last_success_timestamp_seconds";
-    let endpoint = [("endpoint", "/activities")];
-    // Once at the start, and once when the socket is connected.
-    plex.wait_for("/activities", 2, SOON);
-    exporter.until("activities", SOON, |s| s.value(name, &endpoint).is_some());
+    exporter.until("a listing", SOON, |s| s.value(name, &endpoint).is_some());
     plex.world()
-        .fault("/activities", html(500, "Internal Server Error"));
-    // After a reconnect, a listing makes up for missed notifications.
-    plex.drop_sockets();
+        .fault("/status/sessions", html(500, "Internal Server Error"));
+    // A session that is not listed yet.
+    plex.push(&playing(1, 101, "playing", 0));
     let labels = [endpoint[0], ("reason", "status")];
-    let samples = exporter.until("the failure", SOON, |samples| {
-        samples.value("plex_exporter_plex_request_errors_total", &labels) >= Some(1.0)
-    });
-    let last = samples.value(name, &endpoint);
+    let failures = |count| {
+        exporter.until("a failure", SOON, |samples| {
+            samples.value("plex_exporter_plex_request_errors_total", &labels) >= Some(count)
+        })
+    };
+    let last = failures(1.0).value(name, &endpoint);
     assert!(last.is_some());
-    exporter.until_value("plex_exporter_websocket_reconnects_total", &[], 1.0);
-    let samples = exporter.until("another failure", SOON, |samples| {
-        samples.value("plex_exporter_plex_request_errors_total", &labels) >= Some(2.0)
-    });
-    assert_eq!(samples.value(name, &endpoint), last);
+    assert_eq!(failures(2.0).value(name, &endpoint), last);
 }
