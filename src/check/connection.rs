@@ -6,17 +6,17 @@ use std::{
 };
 
 use rustls::{
-    Error,
+    CertificateError, Error,
     client::verify_server_name,
     pki_types::{CertificateDer, ServerName},
     server::ParsedCertificate,
 };
 
-use super::report::Report;
+use super::{explain, report::Report};
 use crate::{
     config::Config,
-    net::{self, Dialer, Stream},
-    plex::{client::REQUEST_TIMEOUT, error::PlexError},
+    net::{self, DialError, Dialer, Stream},
+    plex::client::REQUEST_TIMEOUT,
     tls::{self, TlsOptions},
 };
 
@@ -31,7 +31,7 @@ pub(super) fn check_connection(
         Ok(addresses) => addresses,
         Err(error) => {
             return report
-                .fail("name resolution", &error.to_string())
+                .fail("name resolution", &explain::resolution(&error))
                 .map(|()| false);
         }
     };
@@ -42,11 +42,7 @@ pub(super) fn check_connection(
     report.ok("name resolution", &list.join(", "))?;
     let tcp = match net::connect(&addresses, deadline) {
         Ok(tcp) => tcp,
-        Err(error) => {
-            return report
-                .fail("TCP", &PlexError::from(error).to_string())
-                .map(|()| false);
-        }
+        Err(error) => return report.fail("TCP", &explain::tcp(&error)).map(|()| false),
     };
     let port = dialer.server().port();
     report.ok("TCP", &format!("port {port} accepts connections"))?;
@@ -68,14 +64,25 @@ pub(super) fn check_connection(
             Ok(true)
         }
         Err(error) => {
-            let error = error.to_string();
-            let error = error.strip_prefix("TLS: ").unwrap_or(&error);
-            let text = match unverified_names(config) {
-                Some(names) => format!("{error} (the certificate is for {})", names.join(", ")),
-                None => error.to_owned(),
-            };
+            let mut text = explain::tls(&error);
+            if is_rejected_whatever_its_names(&error)
+                && let Some(names) = unverified_names(config)
+            {
+                text = format!("{text} (the certificate is for {})", names.join(", "));
+            }
             report.fail("TLS", &text).map(|()| false)
         }
+    }
+}
+
+/// Whether the certificate was rejected before its names were compared.
+fn is_rejected_whatever_its_names(error: &DialError) -> bool {
+    match error {
+        DialError::Tls {
+            error: Error::InvalidCertificate(problem),
+            ..
+        } => !matches!(problem, CertificateError::NotValidForNameContext { .. }),
+        _ => false,
     }
 }
 

@@ -4,6 +4,7 @@
 //! skipped. Features that not every Plex offers are `info`, with the metrics that will be absent.
 
 mod connection;
+mod explain;
 mod report;
 
 use std::{
@@ -17,12 +18,16 @@ use crate::{
     plex::{
         client::{Client, REQUEST_TIMEOUT},
         error::PlexError,
+        lenient::Text,
         request::{PlexRequest, PlexResponse},
         socket::{Received, Socket},
         wire,
     },
     token::Token,
 };
+
+/// After this many requests that timed out, the optional ones are skipped: nobody waits for them.
+const MAX_TIMEOUTS: u32 = 2;
 
 /// Checks everything; true if everything that is required works.
 ///
@@ -49,49 +54,76 @@ fn check_server(config: &Config, report: &mut Report<impl Write>) -> io::Result<
         return Ok(());
     }
     let (token, _) = Token::new(config.token.clone(), None);
-    let client = Client::new(config.dialer.clone(), token);
-    let Some(server) = check_token(&client, report)? else {
+    let mut requests = Requests {
+        client: Client::new(config.dialer.clone(), token),
+        timeouts: 0,
+    };
+    let Some(server) = check_token(&mut requests, report)? else {
         return Ok(());
     };
-    check_sessions(&client, report)?;
-    check_libraries(&client, report)?;
-    check_statistics(&client, &server, report)?;
-    check_accounts(&client, report)?;
-    check_updates(&client, report)?;
+    check_sessions(&mut requests, report)?;
+    check_libraries(&mut requests, report)?;
+    check_statistics(&mut requests, &server, report)?;
+    check_accounts(&mut requests, report)?;
+    check_updates(&mut requests, report)?;
     check_socket(config, report)
+}
+
+/// The requests of the steps.
+struct Requests {
+    client: Client,
+    /// Those that timed out.
+    timeouts: u32,
+}
+
+impl Requests {
+    fn send(&mut self, request: &PlexRequest) -> Result<PlexResponse, PlexError> {
+        let result = self.client.fetch(request).result;
+        self.timeouts += u32::from(matches!(result, Err(PlexError::Timeout)));
+        result
+    }
+
+    /// Requests what not every Plex offers; the error says why there is nothing.
+    fn send_optional(&mut self, request: &PlexRequest) -> Result<PlexResponse, String> {
+        if self.timeouts >= MAX_TIMEOUTS {
+            return Err("skipped, because Plex did not respond to the requests before".to_owned());
+        }
+        self.send(request).map_err(|error| match error {
+            PlexError::NotFound => "not offered by this server (404)".to_owned(),
+            error => explain::response(&error),
+        })
+    }
 }
 
 /// The token, the version and Plex Pass; `None` if the remaining steps cannot run.
 fn check_token(
-    client: &Client,
+    requests: &mut Requests,
     report: &mut Report<impl Write>,
 ) -> io::Result<Option<wire::Server>> {
-    let server = match client.fetch(&PlexRequest::Server).result {
+    let server = match requests.send(&PlexRequest::Server) {
         Ok(PlexResponse::Server(server)) if server.machine_identifier.get().is_some() => server,
         Ok(_) => {
             let text = PlexError::not_plex().to_string();
             return report.fail("HTTP", &text).map(|()| None);
         }
         Err(error) => {
-            let (step, text) = match error {
-                PlexError::Unauthorized | PlexError::Forbidden => ("token", error.to_string()),
-                PlexError::Status(503) => (
-                    "HTTP",
-                    "Plex is starting or under maintenance (503): wait a minute and check again"
-                        .to_owned(),
-                ),
-                error => ("HTTP", error.to_string()),
+            let step = match error {
+                PlexError::Unauthorized | PlexError::Forbidden => "token",
+                _ => "HTTP",
             };
-            return report.fail(step, &text).map(|()| None);
+            return report
+                .fail(step, &explain::first_response(&error))
+                .map(|()| None);
         }
     };
     report.ok("HTTP", "Plex responds")?;
     report.ok("token", "accepted")?;
+    let or_unknown = |text: &Text| text.get().unwrap_or("unknown").to_owned();
     let text = format!(
         "Plex Media Server {} on {}, `{}`",
-        server.version.or_empty(),
-        server.platform.or_empty(),
-        server.friendly_name.or_empty()
+        or_unknown(&server.version),
+        or_unknown(&server.platform),
+        or_unknown(&server.friendly_name)
     );
     report.ok("version", &text)?;
     if server.my_plex_subscription.is_true() {
@@ -102,8 +134,8 @@ fn check_token(
     Ok(Some(server))
 }
 
-fn check_sessions(client: &Client, report: &mut Report<impl Write>) -> io::Result<()> {
-    match client.fetch(&PlexRequest::Sessions).result {
+fn check_sessions(requests: &mut Requests, report: &mut Report<impl Write>) -> io::Result<()> {
+    match requests.send(&PlexRequest::Sessions) {
         Ok(PlexResponse::Sessions(wire::Sessions { sessions })) => {
             report.ok("administrator", "the token may see live sessions")?;
             report.ok("sessions", &format!("{} live", sessions.as_slice().len()))
@@ -114,15 +146,15 @@ fn check_sessions(client: &Client, report: &mut Report<impl Write>) -> io::Resul
              token of the server's administrator",
         ),
         Ok(_) => Ok(()),
-        Err(error) => report.fail("sessions", &error.to_string()),
+        Err(error) => report.fail("sessions", &explain::response(&error)),
     }
 }
 
-fn check_libraries(client: &Client, report: &mut Report<impl Write>) -> io::Result<()> {
-    let providers = match client.fetch(&PlexRequest::Providers).result {
+fn check_libraries(requests: &mut Requests, report: &mut Report<impl Write>) -> io::Result<()> {
+    let providers = match requests.send(&PlexRequest::Providers) {
         Ok(PlexResponse::Providers(providers)) => providers,
         Ok(_) => return Ok(()),
-        Err(error) => return report.fail("libraries", &error.to_string()),
+        Err(error) => return report.fail("libraries", &explain::response(&error)),
     };
     let Some(libraries) = providers.libraries() else {
         let text = "not listed yet: Plex is starting; check again in a minute";
@@ -141,10 +173,9 @@ fn check_libraries(client: &Client, report: &mut Report<impl Write>) -> io::Resu
     }
 }
 
-/// What needs Plex Pass. Without one, some servers respond with 404 and some with an empty
-/// container.
+/// What needs Plex Pass.
 fn check_statistics(
-    client: &Client,
+    requests: &mut Requests,
     server: &wire::Server,
     report: &mut Report<impl Write>,
 ) -> io::Result<()> {
@@ -152,31 +183,32 @@ fn check_statistics(
         (
             PlexRequest::Resources,
             "host load",
-            "plex_host_… and plex_process_…",
+            "plex_host_… and plex_process_… are absent",
         ),
         (
             PlexRequest::Bandwidth,
             "bytes sent",
-            "plex_transmit_bytes_total, plex_network_… and plex_user_transmit_bytes_total",
+            "plex_transmit_bytes_total, plex_network_… and plex_user_transmit_bytes_total are absent",
         ),
     ];
-    for (request, step, metrics) in steps {
-        match client.fetch(&request).result {
-            Ok(_) if server.my_plex_subscription.is_true() => report.ok(step, "supplied")?,
-            Ok(_) | Err(PlexError::NotFound) => {
-                report.info(step, &format!("needs Plex Pass; {metrics} are absent"))?;
+    for (request, step, absent) in steps {
+        if !server.my_plex_subscription.is_true() {
+            report.info(step, &format!("{absent}: they need Plex Pass"))?;
+            continue;
+        }
+        match requests.send_optional(&request) {
+            Ok(PlexResponse::Resources(load)) if load.samples.as_slice().is_empty() => {
+                report.info(step, &format!("{absent} until Plex has samples of it"))?;
             }
-            Err(error) => {
-                let why = why_not_offered(&error);
-                report.info(step, &format!("{why}; {metrics} are absent"))?;
-            }
+            Ok(_) => report.ok(step, "supplied")?,
+            Err(why) => report.info(step, &format!("{absent}: {why}"))?,
         }
     }
     Ok(())
 }
 
-fn check_accounts(client: &Client, report: &mut Report<impl Write>) -> io::Result<()> {
-    match client.fetch(&PlexRequest::Accounts).result {
+fn check_accounts(requests: &mut Requests, report: &mut Report<impl Write>) -> io::Result<()> {
+    match requests.send_optional(&PlexRequest::Accounts) {
         Ok(PlexResponse::Accounts(accounts)) => {
             let accounts = accounts.accounts.as_slice();
             let named = accounts
@@ -185,19 +217,18 @@ fn check_accounts(client: &Client, report: &mut Report<impl Write>) -> io::Resul
             report.ok("users", &format!("{} with access", named.count()))
         }
         Ok(_) => Ok(()),
-        Err(error) => report.info(
+        Err(why) => report.info(
             "users",
             &format!(
-                "{}; plex_user_play_starts_total has no series before a user's first play, and \
-                 plex_user_transmit_bytes_total counts everybody as `unknown`",
-                why_not_offered(&error)
+                "plex_user_play_starts_total has no series before a user's first play, and \
+                 plex_user_transmit_bytes_total counts everybody as `unknown`: {why}"
             ),
         ),
     }
 }
 
-fn check_updates(client: &Client, report: &mut Report<impl Write>) -> io::Result<()> {
-    match client.fetch(&PlexRequest::Updater).result {
+fn check_updates(requests: &mut Requests, report: &mut Report<impl Write>) -> io::Result<()> {
+    match requests.send_optional(&PlexRequest::Updater) {
         Ok(PlexResponse::Updater(updater)) => {
             let text = if updater.has_pending_release() {
                 "Plex offers a newer version"
@@ -207,24 +238,10 @@ fn check_updates(client: &Client, report: &mut Report<impl Write>) -> io::Result
             report.ok("updates", text)
         }
         Ok(_) => Ok(()),
-        Err(error) => {
-            let why = why_not_offered(&error);
-            report.info(
-                "updates",
-                &format!("{why}; plex_update_available is absent"),
-            )
-        }
-    }
-}
-
-/// Why an optional endpoint supplied nothing.
-fn why_not_offered(error: &PlexError) -> String {
-    match error {
-        PlexError::NotFound => "not offered by this server (404)".to_owned(),
-        PlexError::Unauthorized | PlexError::Forbidden => {
-            "not offered to this token: use that of the server's administrator".to_owned()
-        }
-        error => error.to_string(),
+        Err(why) => report.info(
+            "updates",
+            &format!("plex_update_available is absent: {why}"),
+        ),
     }
 }
 
@@ -232,34 +249,31 @@ fn check_socket(config: &Config, report: &mut Report<impl Write>) -> io::Result<
     let mut socket = match Socket::open(&config.dialer, &config.token) {
         Ok(socket) => socket,
         Err(error) => {
-            let text = format!("{error}; until then sessions are polled every few seconds");
+            let why = explain::socket(&error, "no response to the upgrade");
+            let text = format!("{why}; until then sessions are polled every few seconds");
             return report.fail("notifications", &text);
         }
     };
     report.ok("notifications", "connected")?;
     let sent = Instant::now();
-    let answered = socket.ping().is_ok() && wait_for_pong(&mut socket, sent + REQUEST_TIMEOUT);
+    // If this fails, the frame that closed the connection says more.
+    let _ = socket.ping();
+    let answer = wait_for_pong(&mut socket, sent + REQUEST_TIMEOUT);
     socket.close();
-    if answered {
-        let took = sent.elapsed().as_millis();
-        report.ok("ping", &format!("answered within {took} ms"))
-    } else {
-        let text = format!(
-            "not answered within {} s: a reverse proxy in front of Plex must pass WebSocket frames \
-             on in both directions",
-            REQUEST_TIMEOUT.as_secs()
-        );
-        report.fail("ping", &text)
+    match answer {
+        Ok(()) => {
+            let took = sent.elapsed().as_millis();
+            report.ok("ping", &format!("answered within {took} ms"))
+        }
+        Err(error) => report.fail("ping", &explain::socket(&error, "not answered")),
     }
 }
 
-fn wait_for_pong(socket: &mut Socket, deadline: Instant) -> bool {
+fn wait_for_pong(socket: &mut Socket, deadline: Instant) -> Result<(), PlexError> {
     while let Some(left) = deadline.checked_duration_since(Instant::now()) {
-        match socket.receive(left.max(Duration::from_millis(1))) {
-            Ok(Received::Pong) => return true,
-            Ok(_) => {}
-            Err(_) => return false,
+        if let Received::Pong = socket.receive(left.max(Duration::from_millis(1)))? {
+            return Ok(());
         }
     }
-    false
+    Err(PlexError::Timeout)
 }

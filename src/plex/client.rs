@@ -26,6 +26,7 @@ use crate::{
     net::{DialError, Dialer, is_timeout},
     secret::Secret,
     server_url::ServerUrl,
+    tls,
     token::Token,
 };
 
@@ -308,12 +309,15 @@ fn request_error(error: ureq::Error) -> PlexError {
         ureq::Error::Io(error) => PlexError::ConnectionLost(Box::new(ConnectionLost(error))),
         // Not the error's own text: it may quote what was sent or received.
         ureq::Error::Protocol(_) | ureq::Error::Http(_) => PlexError::Decode(
-            "the response is not HTTP: if this port speaks TLS, begin PLEX_SERVER with https://"
+            "the response is not HTTP: if this port speaks TLS, begin PLEX_SERVER with https://; \
+             otherwise it is not Plex's port, which is 32400 unless you changed it"
                 .into(),
         ),
-        ureq::Error::Decompress(..) => {
-            PlexError::Decode("the response's compression is damaged".into())
-        }
+        ureq::Error::Decompress(..) => PlexError::Decode(
+            "the response's compression is damaged: a reverse proxy in front of Plex must pass \
+                 on responses unchanged"
+                .into(),
+        ),
         ureq::Error::LargeResponseHeader(..) | ureq::Error::BodyExceedsLimit(_) => {
             PlexError::TooLarge
         }
@@ -327,11 +331,22 @@ struct ConnectionLost(io::Error);
 
 impl std::fmt::Display for ConnectionLost {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(
-            formatter,
-            "the connection was lost ({}): Plex may be restarting; if this persists, the port may \
-             require https:// in PLEX_SERVER",
-            self.0
+        let tls_error = self
+            .0
+            .get_ref()
+            .and_then(|inner| inner.downcast_ref::<rustls::Error>());
+        if let Some(error) = tls_error {
+            // With TLS 1.3, the server rejects the client after the handshake.
+            return formatter.write_str(&tls::explain_error(error, ""));
+        }
+        formatter.write_str("the connection was lost (")?;
+        match self.0.kind() {
+            io::ErrorKind::UnexpectedEof => formatter.write_str("the server closed it")?,
+            _ => self.0.fmt(formatter)?,
+        }
+        formatter.write_str(
+            "): Plex may be restarting; if this persists, check the port in PLEX_SERVER, and \
+             whether it must begin with http:// or https://",
         )
     }
 }

@@ -116,8 +116,8 @@ impl fmt::Display for PlexError {
             | Self::Tls(cause)
             | Self::Decode(cause) => cause.fmt(formatter),
             Self::Timeout => formatter.write_str(
-                "no response within the time limit: Plex is busy or hangs, or a firewall drops \
-                 the packets",
+                "no response within the time limit: Plex is busy or hangs (restart it if this \
+                 persists), or a firewall drops the packets",
             ),
             Self::Unauthorized => formatter.write_str(
                 "Plex refuses the token (401): check PLEX_TOKEN or PLEX_TOKEN_FILE; it must be \
@@ -139,8 +139,29 @@ impl fmt::Display for PlexError {
                 "the server redirects ({status}), and redirects are not followed because the \
                  token would go along: set PLEX_SERVER to the final address"
             ),
-            Self::Status(status) => write!(formatter, "the server responds with status {status}"),
-            Self::TooLarge => formatter.write_str("the response exceeds the size limit"),
+            Self::Status(429) => formatter.write_str(
+                "the server limits requests (429): exempt the exporter from the limit of the \
+                 reverse proxy",
+            ),
+            Self::Status(status @ (502 | 504)) => write!(
+                formatter,
+                "the reverse proxy in front of Plex gets no response from it ({status}): is Plex \
+                 running, and does the proxy lead to it?"
+            ),
+            Self::Status(status @ 500..) => write!(
+                formatter,
+                "the server fails with status {status}: see the log of Plex, and restart it if this \
+                 persists"
+            ),
+            Self::Status(status) => write!(
+                formatter,
+                "the server responds with status {status}: does PLEX_SERVER lead to Plex itself, \
+                 and does a reverse proxy in front of it pass on requests unchanged?"
+            ),
+            Self::TooLarge => formatter.write_str(
+                "the response exceeds the size limit, larger than any that Plex sends: does \
+                 PLEX_SERVER lead to Plex itself?",
+            ),
         }
     }
 }

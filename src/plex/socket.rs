@@ -11,7 +11,7 @@ use tungstenite::{
     error::{CapacityError, ProtocolError},
     handshake::HandshakeError,
     http::{HeaderName, HeaderValue},
-    protocol::WebSocketConfig,
+    protocol::{CloseFrame, WebSocketConfig},
 };
 
 use super::{
@@ -115,7 +115,7 @@ impl Socket {
                 match message {
                     Message::Text(text) => Ok(Received::Text(text.as_str().to_owned())),
                     Message::Pong(_) => Ok(Received::Pong),
-                    Message::Close(_) => Err(closed()),
+                    Message::Close(frame) => Err(closed(frame.as_ref())),
                     _ => Ok(Received::Nothing),
                 }
             }
@@ -172,8 +172,16 @@ impl Socket {
     }
 }
 
-fn closed() -> PlexError {
-    PlexError::ConnectionLost("Plex closed the connection (it does so when it restarts)".into())
+/// The connection was closed, with what the close frame says, if there was one and it says something.
+fn closed(frame: Option<&CloseFrame>) -> PlexError {
+    let said = match frame {
+        Some(frame) if frame.reason.is_empty() => format!(" with code {}", frame.code),
+        Some(frame) => format!(" with code {}, `{}`", frame.code, frame.reason),
+        None => String::new(),
+    };
+    PlexError::ConnectionLost(
+        format!("Plex closed the connection{said} (it does so when it restarts)").into(),
+    )
 }
 
 fn upgrade_error(error: Error) -> PlexError {
@@ -194,10 +202,11 @@ fn upgrade_error(error: Error) -> PlexError {
                 ),
             }
         }
-        Error::Protocol(ProtocolError::HandshakeIncomplete) => closed(),
+        Error::Protocol(ProtocolError::HandshakeIncomplete) => closed(None),
         Error::Protocol(ProtocolError::HttparseError(_) | ProtocolError::WrongHttpVersion) => {
             PlexError::Decode(
-                "the response is not HTTP: if this port speaks TLS, begin PLEX_SERVER with https://"
+                "the response to the WebSocket upgrade is not HTTP: a reverse proxy in front of \
+                 Plex must pass on the Upgrade and Connection headers"
                     .into(),
             )
         }
@@ -215,14 +224,26 @@ fn upgrade_error(error: Error) -> PlexError {
 fn frame_error(error: Error) -> PlexError {
     match error {
         Error::Io(error) if is_timeout(&error) => PlexError::Timeout,
-        Error::Io(error) => PlexError::ConnectionLost(error.into()),
-        Error::ConnectionClosed | Error::AlreadyClosed => closed(),
+        Error::Io(error) => lost(&error),
+        Error::ConnectionClosed | Error::AlreadyClosed => closed(None),
         Error::Protocol(ProtocolError::ResetWithoutClosingHandshake) => {
-            PlexError::ConnectionLost(io::Error::from(io::ErrorKind::ConnectionReset).into())
+            lost(&io::ErrorKind::ConnectionReset.into())
         }
         Error::Capacity(CapacityError::MessageTooLong { .. }) => PlexError::TooLarge,
-        other => PlexError::Decode(other.into()),
+        other => PlexError::Decode(
+            format!(
+                "{other}: a reverse proxy in front of Plex must pass on WebSocket connections \
+                 unchanged"
+            )
+            .into(),
+        ),
     }
+}
+
+fn lost(error: &io::Error) -> PlexError {
+    PlexError::ConnectionLost(
+        format!("the connection was lost ({error}): Plex may be restarting").into(),
+    )
 }
 
 #[cfg(test)]

@@ -1,6 +1,6 @@
 //! What a person can do about a failed handshake.
 
-use rustls::{CertificateError, Error};
+use rustls::{AlertDescription, CertificateError, Error};
 
 /// Explains a failed handshake and its fix. `name` is the expected name.
 #[must_use]
@@ -12,6 +12,11 @@ pub fn explain_error(error: &Error, name: &str) -> String {
              http:// in place of https://"
                 .to_owned()
         }
+        Error::AlertReceived(AlertDescription::CertificateRequired) => {
+            "the server requires a client certificate, and the exporter has none: exempt it there, \
+             or set PLEX_SERVER to the address of Plex itself"
+                .to_owned()
+        }
         Error::AlertReceived(_) | Error::PeerIncompatible(_) => {
             "the server rejected the handshake: it must offer TLS 1.2 or 1.3, and PLEX_SERVER (or \
              PLEX_TLS_SERVER_NAME) must be a name that it serves"
@@ -21,21 +26,24 @@ pub fn explain_error(error: &Error, name: &str) -> String {
             "the server violates the TLS protocol: is something other than Plex on this port?"
                 .to_owned()
         }
-        other => other.to_string(),
+        other => format!("{other}: is something other than Plex on this port?"),
     }
 }
 
 fn explain_certificate(problem: &CertificateError, name: &str) -> String {
     match problem {
         CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => {
-            format!(
-                "the certificate is not for `{name}`{}: use a name it bears in PLEX_SERVER, or \
-                 set PLEX_TLS_SERVER_NAME to one",
-                match presented_names(problem) {
-                    names if names.is_empty() => String::new(),
-                    names => format!(" (it is for {})", names.join(", ")),
-                }
-            )
+            match presented_names(problem) {
+                names if names.is_empty() => format!(
+                    "the certificate is not for `{name}`, nor for any other name (it has no subject \
+                     alternative name): give Plex one that is, or set SKIP_TLS_VERIFICATION=true"
+                ),
+                names => format!(
+                    "the certificate is not for `{name}` (it is for {}): use a name it bears in \
+                     PLEX_SERVER, or set PLEX_TLS_SERVER_NAME to one",
+                    names.join(", ")
+                ),
+            }
         }
         CertificateError::Expired | CertificateError::ExpiredContext { .. } => format!(
             "the certificate of `{name}` has expired: renew it, or set \
@@ -67,22 +75,25 @@ fn explain_certificate(problem: &CertificateError, name: &str) -> String {
     }
 }
 
-/// The names in a certificate, as a mismatch lists them.
+/// The names in a certificate, each once, as a mismatch lists them.
 #[must_use]
 pub fn presented_names(problem: &CertificateError) -> Vec<&str> {
-    match problem {
-        CertificateError::NotValidForNameContext { presented, .. } => presented
-            .iter()
-            // webpki writes them as `DnsName("plex.example")` and `IpAddress(192.0.2.1)`.
-            .map(|name| {
-                name.split_once('(')
-                    .map_or(name.as_str(), |(_, value)| value)
-                    .trim_end_matches(')')
-                    .trim_matches('"')
-            })
-            .collect(),
-        _ => Vec::new(),
+    let CertificateError::NotValidForNameContext { presented, .. } = problem else {
+        return Vec::new();
+    };
+    let mut names = Vec::new();
+    for name in presented {
+        // webpki writes them as `DnsName("plex.example")` and `IpAddress(192.0.2.1)`.
+        let bare = name
+            .split_once('(')
+            .map_or(name.as_str(), |(_, value)| value)
+            .trim_end_matches(')')
+            .trim_matches('"');
+        if !names.contains(&bare) {
+            names.push(bare);
+        }
     }
+    names
 }
 
 #[cfg(test)]
@@ -92,12 +103,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn names_of_certificates_are_shown_bare() {
+    fn names_of_certificates_are_shown_bare_and_once() {
         let problem = CertificateError::NotValidForNameContext {
             expected: ServerName::try_from("plex").unwrap(),
             presented: vec![
                 "DnsName(\"nas.example\")".to_owned(),
                 "IpAddress(192.168.1.10)".to_owned(),
+                "DnsName(\"nas.example\")".to_owned(),
             ],
         };
         assert_eq!(presented_names(&problem), ["nas.example", "192.168.1.10"]);

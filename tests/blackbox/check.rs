@@ -1,8 +1,13 @@
 //! `plex-exporter check`: what works, what does not, and the fix.
 
-use std::net::TcpListener;
+use std::{
+    net::{Shutdown, SocketAddr, TcpListener, TcpStream},
+    thread,
+    time::{Duration, Instant},
+};
 
 use serde_json::json;
+use tungstenite::protocol::{CloseFrame, frame::coding::CloseCode};
 
 use crate::support::{
     exporter::{Setup, TOKEN, own_path},
@@ -97,7 +102,11 @@ fn the_names_of_the_certificate_are_shown_whether_they_match_or_not() {
         "another name",
         Setup::new(&url).env("PLEX_CA_FILE", &ca),
         "TLS",
-        &["nas.example", "localhost", "PLEX_TLS_SERVER_NAME"],
+        &[
+            "(it is for nas.example)",
+            "localhost",
+            "PLEX_TLS_SERVER_NAME",
+        ],
     );
     let named = Setup::new(&url)
         .env("PLEX_CA_FILE", &ca)
@@ -286,4 +295,156 @@ fn notifications_that_do_not_get_through_name_the_fix() {
         "ping",
         &["not answered", "proxy"],
     );
+}
+
+/// Whatever fails, and wherever: the step says how to fix it, and optional ones what is absent.
+#[test]
+fn every_failed_request_names_a_fix() {
+    let oversize = Fault::Oversize {
+        bytes: 12_000_000,
+        gzip: true,
+    };
+    for (fault, fix) in [
+        (html(400, "Bad Request"), "reverse proxy"),
+        (html(429, "Too Many Requests"), "exempt the exporter"),
+        (html(500, "Oops"), "restart it"),
+        (html(502, "Bad Gateway"), "does the proxy lead to it"),
+        (html(503, "Maintenance"), "wait a minute"),
+        (html(504, "Gateway Timeout"), "does the proxy lead to it"),
+        (html(200, "Log in"), "PLEX_SERVER"),
+        (Fault::Truncate, "if this persists"),
+        (oversize, "sends"),
+    ] {
+        for (path, step) in [
+            ("/", "HTTP"),
+            ("/status/sessions", "sessions"),
+            ("/media/providers", "libraries"),
+        ] {
+            let plex = failing(path, fault.clone());
+            fails(path, Setup::new(&plex.url()), step, &[fix]);
+        }
+        let plex = FakePlex::default();
+        for path in ["/statistics", "/accounts", "/updater"] {
+            plex.world().fault(path, fault.clone());
+        }
+        let (status, report) = check("nothing optional", Setup::new(&plex.url()));
+        assert_eq!(status, Some(0), "{report}");
+        for (step, metric) in [
+            ("host load", "plex_host_"),
+            ("bytes sent", "plex_transmit_bytes_total"),
+            ("users", "plex_user_play_starts_total"),
+            ("updates", "plex_update_available"),
+        ] {
+            let text = line(&report, "info", step);
+            assert!(text.contains(metric) && text.contains(fix), "{text}");
+        }
+    }
+}
+
+#[test]
+fn what_has_responded_is_not_suspected_any_more() {
+    for (fault, fix) in [
+        (html(404, "Not Found"), "update Plex"),
+        (Fault::Redirect("/login".into()), "must pass on every path"),
+        (Fault::Reset, "restarting"),
+    ] {
+        let plex = failing("/status/sessions", fault);
+        let (_, report) = check("one endpoint", Setup::new(&plex.url()));
+        let text = line(&report, "FAIL", "sessions");
+        assert!(
+            text.contains(fix) && !text.contains("PLEX_SERVER"),
+            "{text}"
+        );
+    }
+}
+
+#[test]
+fn with_plex_pass_nothing_is_said_to_need_one() {
+    for path in ["/statistics/resources", "/statistics/bandwidth"] {
+        let plex = failing(path, html(404, "Not Found"));
+        let (status, report) = check(
+            "no statistics in spite of Plex Pass",
+            Setup::new(&plex.url()),
+        );
+        assert_eq!(status, Some(0), "{report}");
+        assert_eq!(line(&report, "ok", "Plex Pass"), "yes");
+        assert!(
+            report.contains("not offered by this server (404)"),
+            "{report}"
+        );
+        assert!(!report.contains("need Plex Pass"), "{report}");
+    }
+}
+
+#[test]
+fn a_plex_that_hangs_is_not_waited_for_again_and_again() {
+    let plex = FakePlex::default();
+    plex.world().fault_everywhere(&Fault::Stall);
+    plex.world().clear_fault("/");
+    let begun = Instant::now();
+    let (status, report) = check("only `/` responds", Setup::new(&plex.url()));
+    assert_eq!(status, Some(1), "{report}");
+    for step in ["sessions", "libraries"] {
+        assert!(line(&report, "FAIL", step).contains("within 10 s"));
+    }
+    for step in ["host load", "bytes sent", "users", "updates"] {
+        assert!(line(&report, "info", step).contains("skipped"));
+    }
+    line(&report, "ok", "ping");
+    assert!(begun.elapsed() < Duration::from_secs(30), "{report}");
+}
+
+/// Passes connections on to the Plex at `plex`, and closes notification sockets with this frame.
+fn closing_front(plex: SocketAddr, frame: Option<CloseFrame>) -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    let serve = move |mut client: TcpStream, frame: Option<CloseFrame>| -> std::io::Result<()> {
+        let mut head = [0; 16];
+        let length = client.peek(&mut head)?;
+        if head[..length].starts_with(b"GET /:/websocket") {
+            let mut socket = tungstenite::accept(client).map_err(std::io::Error::other)?;
+            let _ = socket.close(frame);
+            while socket.read().is_ok() {}
+            return Ok(());
+        }
+        let mut server = TcpStream::connect(plex)?;
+        let (mut from_client, mut to_server) = (client.try_clone()?, server.try_clone()?);
+        thread::spawn(move || {
+            let _ = std::io::copy(&mut from_client, &mut to_server);
+            let _ = to_server.shutdown(Shutdown::Write);
+        });
+        std::io::copy(&mut server, &mut client)?;
+        client.shutdown(Shutdown::Write)
+    };
+    thread::spawn(move || {
+        for client in listener.incoming().map_while(Result::ok) {
+            let frame = frame.clone();
+            thread::spawn(move || serve(client, frame));
+        }
+    });
+    address
+}
+
+#[test]
+fn a_socket_that_is_closed_is_not_said_to_be_silent() {
+    let plex = FakePlex::default();
+    let said = CloseFrame {
+        code: CloseCode::Policy,
+        reason: "one socket each".into(),
+    };
+    let bare = CloseFrame {
+        code: CloseCode::Away,
+        reason: "".into(),
+    };
+    for (frame, words) in [
+        (Some(said), &["closed", "1008", "`one socket each`"] as &[_]),
+        (Some(bare), &["closed", "code 1001 "]),
+        (None, &["closed the connection (it"]),
+    ] {
+        let front = closing_front(plex.address, frame);
+        let setup = Setup::new(&format!("http://{front}"));
+        let begun = Instant::now();
+        fails("closed at once", setup, "ping", words);
+        assert!(begun.elapsed() < Duration::from_secs(5));
+    }
 }
