@@ -30,8 +30,10 @@ pub enum Unhealthy {
     Resolve(ListenAddress, io::Error),
     /// No response from `GET /health`.
     NoResponse(SocketAddr, io::Error),
-    /// A response, but not 200.
-    Status(SocketAddr, String),
+    /// The exporter's event loop hangs, or all its connections are taken.
+    Overloaded(SocketAddr),
+    /// What responds is not an exporter.
+    AnotherProgram(SocketAddr, String),
 }
 
 impl fmt::Display for Unhealthy {
@@ -46,13 +48,24 @@ impl fmt::Display for Unhealthy {
                 "the exporter runs, but Plex has not responded to it yet; its log says why",
             ),
             Self::Resolve(listen, error) => write!(formatter, "{listen}: {error}"),
-            Self::NoResponse(address, error) => write!(
-                formatter,
-                "the exporter is not running: it holds no marker, and GET /health on {address}: {error}"
-            ),
-            Self::Status(address, status) => {
-                write!(formatter, "GET /health on {address} responded {status}")
+            Self::NoResponse(address, error) => {
+                formatter.write_str(if error.kind() == io::ErrorKind::ConnectionRefused {
+                    "the exporter is not running: it holds no marker"
+                } else {
+                    "the exporter is not running or hangs: it holds no marker"
+                })?;
+                write!(formatter, ", and GET /health on {address}: {error}")
             }
+            Self::Overloaded(address) => write!(
+                formatter,
+                "GET /health on {address} responds with 503: the exporter hangs, has too many \
+                 connections, or this is another program"
+            ),
+            Self::AnotherProgram(address, response) => write!(
+                formatter,
+                "another program listens on {address} ({response}): the exporter is not running, \
+                 or its LISTEN_ADDRESS is not this one"
+            ),
         }
     }
 }
@@ -61,7 +74,10 @@ impl std::error::Error for Unhealthy {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
             Self::Resolve(_, error) | Self::NoResponse(_, error) => Some(error),
-            Self::Killed(_) | Self::PlexHasNotResponded | Self::Status(..) => None,
+            Self::Killed(_)
+            | Self::PlexHasNotResponded
+            | Self::Overloaded(_)
+            | Self::AnotherProgram(..) => None,
         }
     }
 }
@@ -83,7 +99,8 @@ fn is_running(pid: u32) -> bool {
     Path::new("/proc").join(pid.to_string()).exists()
 }
 
-/// Requests `GET /health` from each address of the server until one responds.
+/// Requests `GET /health` from each address of the server until the exporter responds: of two
+/// addresses of a name, another program may have the first.
 fn probe_http(listen: &ListenAddress) -> Result<(), Unhealthy> {
     let addresses = listen
         .local_addresses()
@@ -94,14 +111,19 @@ fn probe_http(listen: &ListenAddress) -> Result<(), Unhealthy> {
             Ok(addresses)
         })
         .map_err(|error| Unhealthy::Resolve(listen.clone(), error))?;
-    let mut last = Ok(());
+    let mut why = None;
     for address in addresses {
-        match get_health(address) {
-            Ok(head) => return judge(address, &head),
-            Err(error) => last = Err(Unhealthy::NoResponse(address, error)),
+        let result = get_health(address)
+            .map_err(|error| Unhealthy::NoResponse(address, error))
+            .and_then(|head| judge(address, &head));
+        match result {
+            Ok(()) => return Ok(()),
+            Err(Unhealthy::PlexHasNotResponded) => return Err(Unhealthy::PlexHasNotResponded),
+            Err(Unhealthy::NoResponse(..)) if why.is_some() => {}
+            Err(error) => why = Some(error),
         }
     }
-    last
+    why.map_or(Ok(()), Err)
 }
 
 fn get_health(address: SocketAddr) -> io::Result<String> {
@@ -114,20 +136,26 @@ fn get_health(address: SocketAddr) -> io::Result<String> {
     Ok(String::from_utf8_lossy(&head).into_owned())
 }
 
+/// Judges the response to `GET /health`. Only the exporter's has [`PLEX_RESPONDED`].
 fn judge(address: SocketAddr, head: &str) -> Result<(), Unhealthy> {
     let status_line = head.lines().next().unwrap_or_default();
-    if status_line.split(' ').nth(1) != Some("200") {
-        return Err(Unhealthy::Status(address, format!("`{status_line}`")));
+    let another = |response: String| Err(Unhealthy::AnotherProgram(address, response));
+    if head.is_empty() {
+        return another("it closes the connection without a response".to_owned());
     }
-    let no_response = head.lines().any(|line| {
-        line.split_once(':').is_some_and(|(name, value)| {
-            name.eq_ignore_ascii_case(PLEX_RESPONDED) && value.trim() == "no"
-        })
+    if !status_line.starts_with("HTTP/1.") {
+        return another("its response is not HTTP".to_owned());
+    }
+    let responded = head.lines().find_map(|line| {
+        let (name, value) = line.split_once(':')?;
+        name.eq_ignore_ascii_case(PLEX_RESPONDED)
+            .then(|| value.trim())
     });
-    if no_response {
-        Err(Unhealthy::PlexHasNotResponded)
-    } else {
-        Ok(())
+    match (status_line.split(' ').nth(1), responded) {
+        (Some("200"), Some("yes")) => Ok(()),
+        (Some("200"), Some(_)) => Err(Unhealthy::PlexHasNotResponded),
+        (Some("503"), _) => Err(Unhealthy::Overloaded(address)),
+        _ => another(format!("it responds to GET /health with `{status_line}`")),
     }
 }
 
@@ -136,16 +164,24 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_exporter_without_a_response_of_plex_is_not_healthy() {
+    fn only_an_exporter_to_which_plex_has_responded_is_healthy() {
         let address = SocketAddr::from(([127, 0, 0, 1], 1));
-        for (head, healthy) in [
-            ("HTTP/1.1 200 OK\r\nplex-responded: yes\r\n\r\nok\n", true),
-            ("HTTP/1.1 200 OK\r\n\r\nok\n", true),
-            ("HTTP/1.1 200 OK\r\nPlex-Responded: no\r\n\r\nok\n", false),
-            ("HTTP/1.1 503 Service Unavailable\r\n\r\n", false),
-            ("", false),
+        let healthy = |head: &str| judge(address, head).map_err(|why| why.to_string());
+        let responded = "HTTP/1.1 200 OK\r\nplex-responded: yes\r\n\r\nok\n";
+        assert_eq!(healthy(responded), Ok(()));
+        for (head, why) in [
+            (
+                "HTTP/1.1 200 OK\r\nPlex-Responded: no\r\n\r\nok\n",
+                "not responded",
+            ),
+            ("HTTP/1.1 503 Service Unavailable\r\n\r\n", "hangs"),
+            ("HTTP/1.1 200 OK\r\n\r\nok\n", "another program"),
+            ("HTTP/1.0 404 Not Found\r\n\r\n", "404 Not Found"),
+            ("SSH-2.0-OpenSSH_9.2\r\n", "not HTTP"),
+            ("\u{15}\u{3}\u{1}", "not HTTP"),
+            ("", "another program"),
         ] {
-            assert_eq!(judge(address, head).is_ok(), healthy, "{head}");
+            assert!(healthy(head).unwrap_err().contains(why), "{head}");
         }
     }
 }

@@ -2,6 +2,8 @@
 
 use std::{
     fs,
+    io::{Read, Write},
+    net::TcpListener,
     os::unix::fs::symlink,
     path::Path,
     process::{Command, Stdio},
@@ -187,4 +189,67 @@ fn a_fifo_in_the_markers_place_does_not_hang_the_probe() {
         .run(&["health"]);
     assert_eq!((status, why.lines().count()), (Some(1), 1), "{why}");
     fs::remove_file(marker).unwrap();
+}
+
+/// Runs the probe where no marker is, against whatever listens at `address`.
+fn probe(address: &str) -> (Option<i32>, String) {
+    let (status, out, err) = Setup::new("http://127.0.0.1:9")
+        .env("HEALTH_FILE", own_path("no-marker"))
+        .env("LISTEN_ADDRESS", address)
+        .run(&["health"]);
+    assert!(out.is_empty() && err.lines().count() <= 1, "{out}{err}");
+    (status, err)
+}
+
+#[test]
+fn another_program_on_the_listen_address_is_not_a_healthy_exporter() {
+    for response in [
+        "HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\nok\n",
+        "HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n",
+        "SSH-2.0-OpenSSH_9.2\r\n",
+        "\u{15}\u{3}\u{3}\0\u{2}\u{2}\u{16}",
+        "",
+    ] {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap().to_string();
+        let serving = std::thread::spawn(move || {
+            let (mut client, _) = listener.accept().unwrap();
+            let _ = client.read(&mut [0; 256]);
+            client.write_all(response.as_bytes()).unwrap();
+        });
+        let (status, why) = probe(&address);
+        assert_eq!(status, Some(1), "{response:?}: {why}");
+        assert!(why.contains("another program listens on"), "{why}");
+        serving.join().unwrap();
+    }
+    let closed = TcpListener::bind("127.0.0.1:0").unwrap().local_addr();
+    let (status, why) = probe(&closed.unwrap().to_string());
+    assert!(
+        status == Some(1) && why.contains("is not running: "),
+        "{why}"
+    );
+}
+
+/// `localhost` has two addresses where IPv6 is there, and the exporter takes what is free.
+#[test]
+fn another_program_on_one_address_of_a_name_does_not_hide_the_exporter_on_the_other() {
+    let Ok(six) = TcpListener::bind("[::1]:0") else {
+        println!("no IPv6 here");
+        return;
+    };
+    let port = six.local_addr().unwrap().port();
+    drop(six);
+    let four = TcpListener::bind(("127.0.0.1", port)).unwrap();
+    std::thread::spawn(move || {
+        for mut client in four.incoming().map_while(Result::ok) {
+            let _ = client.read(&mut [0; 256]);
+            let _ = client.write_all(b"HTTP/1.1 200 OK\r\n\r\nok\n");
+        }
+    });
+    let plex = FakePlex::default();
+    let exporter = Setup::new(&plex.url())
+        .env("LISTEN_ADDRESS", format!("[::1]:{port}"))
+        .start();
+    exporter.until_value("plex_up", &[], 1.0);
+    assert_eq!(probe(&format!(":{port}")), (Some(0), String::new()));
 }
