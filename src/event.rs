@@ -2,11 +2,14 @@
 
 use std::time::Instant;
 
-use crate::plex::{
-    error::PlexError,
-    large_body::Permit,
-    notification::Notification,
-    request::{PlexRequest, PlexResponse},
+use crate::{
+    cpu_budget::Account,
+    plex::{
+        error::PlexError,
+        large_body::Permit,
+        notification::Notification,
+        request::{PlexRequest, PlexResponse},
+    },
 };
 
 /// An event on its way to the event loop.
@@ -16,15 +19,8 @@ pub struct Delivery {
     pub event: Event,
     /// The permit for a large response, dropped once it was applied.
     pub permit: Option<Permit>,
-}
-
-impl From<Event> for Delivery {
-    fn from(event: Event) -> Self {
-        Self {
-            event,
-            permit: None,
-        }
-    }
+    /// What applying it takes is charged to the thread that sends it.
+    pub account: Account,
 }
 
 /// An event.

@@ -51,9 +51,11 @@ pub fn run<T>(
         });
         let actions = select! {
             recv(events) -> delivery => match delivery {
-                Ok(Delivery { event, permit }) => {
-                    let actions = state.apply(event, Timestamp::read());
+                Ok(Delivery { event, permit, account }) => {
+                    let now = Timestamp::read();
+                    let actions = state.apply(event, now);
                     drop(permit);
+                    account.charge(now.monotonic.elapsed());
                     actions
                 }
                 Err(_) => return None,

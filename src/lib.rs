@@ -28,6 +28,7 @@
 //! | | [`secret`], [`token`] | the token: its type and redaction; its rotation |
 //! | | [`logging`], [`output`], [`stderr`] | what leaves the process as text, and by which queue |
 //! | | [`panic_hook`] | a panic ends the process, with a line that says so |
+//! | | [`cpu_budget`] | limits on the CPU time of threads |
 //! | | [`threads`], [`clock`], [`random`], [`build_info`] | what every part uses |
 //!
 //! # Invariants
@@ -36,7 +37,7 @@
 //! - Time enters the state as a parameter; only the edges read a clock.
 //! - No lock is held across I/O with Plex or a client.
 //! - Every thread has a name, a bounded stack and a way to be stopped. [`run`] joins it, unless it
-//!   is blocked in a request when the process exits.
+//!   is blocked in a request, or pauses, when the process exits.
 //! - A panic in any thread ends the process.
 //! - Every channel is bounded and documents what happens when it is full.
 //! - The token lives in one [`secret::Secret`], whose `Debug` is redacted, and every text on its way
@@ -54,6 +55,7 @@ pub mod check;
 pub mod cli;
 mod clock;
 pub mod config;
+mod cpu_budget;
 mod event;
 mod event_loop;
 mod files;

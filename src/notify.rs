@@ -1,16 +1,14 @@
 //! The thread that receives Plex's notifications and reconnects when the connection is lost.
 
-use std::{
-    thread,
-    time::{Duration, Instant},
-};
+use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, Sender, select};
 use log::debug;
 
 use crate::{
+    cpu_budget::{self, Limit},
     event::{Delivery, Event},
-    net::{Dialer, Pace},
+    net::Dialer,
     plex::{
         error::PlexError,
         notification::{self, Notification},
@@ -29,6 +27,15 @@ const LASTED: Duration = Duration::from_secs(30);
 /// How long to wait for a frame before checking whether to stop or to ping.
 const WAIT: Duration = Duration::from_secs(5);
 
+/// Plex sends some ten frames a second, each of which takes up to 50 µs in all threads.
+const CPU_LIMIT: Limit = Limit {
+    share: 30,
+    burst: Duration::from_millis(100),
+    response: Duration::ZERO,
+};
+/// A connection that was paused for this long without catching up is given up: what it reports is old.
+const MAX_PAUSED: Duration = Duration::from_secs(10);
+
 /// Runs until `stop` is closed. Events go to `events`; when that is full, this thread waits, and
 /// TCP makes Plex wait in turn. A message on `token_replaced` cuts the pause before the next
 /// connection short.
@@ -40,6 +47,15 @@ pub fn run(
     stop: &Receiver<()>,
 ) {
     let mut backoff = Backoff::default();
+    let account = cpu_budget::limit(CPU_LIMIT);
+    let send = |event| {
+        let delivery = Delivery {
+            event,
+            permit: None,
+            account: account.clone(),
+        };
+        events.send(delivery).is_ok()
+    };
     loop {
         let opened = Instant::now();
         // A message about the token that is used now.
@@ -47,10 +63,10 @@ pub fn run(
         let used = token.current();
         let error = match Socket::open(dialer, &used) {
             Ok(socket) => {
-                if events.send(Event::SocketUp.into()).is_err() {
+                if !send(Event::SocketUp) {
                     return;
                 }
-                match listen(socket, events, stop) {
+                match listen(socket, &send, stop) {
                     Some(error) => error,
                     None => return,
                 }
@@ -61,10 +77,11 @@ pub fn run(
             if matches!(error, PlexError::Unauthorized) && token.refused(&used, Instant::now()) {
                 Duration::ZERO
             } else {
-                backoff.next(opened.elapsed())
+                let pause = backoff.next(opened.elapsed());
+                pause.max(cpu_budget::pause_between())
             };
         debug!("notifications: reconnecting in {} ms", pause.as_millis());
-        if events.send(Event::SocketDown(error).into()).is_err() {
+        if !send(Event::SocketDown(error)) {
             return;
         }
         select! {
@@ -75,14 +92,13 @@ pub fn run(
     }
 }
 
-/// Frames that are taken each second, after a burst of four times as many. Plex sends some ten; each
-/// costs up to 20 µs, and a Plex that sends without end must not take a core. What comes faster waits,
-/// by way of TCP, at Plex.
-const FRAMES_PER_SECOND: u32 = 500;
-
 /// Sends each frame to the event loop until the connection is lost; `None` at shutdown.
-fn listen(mut socket: Socket, events: &Sender<Delivery>, stop: &Receiver<()>) -> Option<PlexError> {
-    let mut pace = Pace::new(FRAMES_PER_SECOND, 4);
+fn listen(
+    mut socket: Socket,
+    send: &impl Fn(Event) -> bool,
+    stop: &Receiver<()>,
+) -> Option<PlexError> {
+    cpu_budget::reset_pauses();
     loop {
         let notification = match socket.receive(WAIT) {
             Ok(Received::Text(text)) => {
@@ -97,16 +113,23 @@ fn listen(mut socket: Socket, events: &Sender<Delivery>, stop: &Receiver<()>) ->
             Ok(Received::Pong | Received::Nothing) => None,
             Err(error) => return Some(error),
         };
-        if let Some(notification) = notification {
-            events.send(Event::Notification(notification).into()).ok()?;
+        if let Some(notification) = notification
+            && !send(Event::Notification(notification))
+        {
+            return None;
         }
         if stop.try_recv() == Err(crossbeam_channel::TryRecvError::Disconnected) {
             socket.close();
             return None;
         }
-        let now = Instant::now();
-        pace.record(now);
-        thread::sleep(pace.pause(now));
+        if cpu_budget::pauses() >= MAX_PAUSED {
+            socket.close();
+            return Some(PlexError::ConnectionLost(
+                "given up: Plex sends more than the exporter has CPU time for (or is it another \
+                 program?); sessions are polled meanwhile"
+                    .into(),
+            ));
+        }
     }
 }
 

@@ -3,11 +3,16 @@
 //! The state decides what is requested, and when. Lanes keep the kinds apart: a library that takes
 //! ten seconds to count delays neither the sessions nor the check whether Plex is up.
 
-use std::{io, thread::JoinHandle, time::Instant};
+use std::{
+    io,
+    thread::{self, JoinHandle},
+    time::{Duration, Instant},
+};
 
 use crossbeam_channel::{Receiver, Sender, bounded};
 
 use crate::{
+    cpu_budget::{self, Limit},
     event::{Completed, Delivery, Event},
     plex::{client::Client, request::PlexRequest},
     threads::{WORKER_STACK, spawn},
@@ -16,7 +21,16 @@ use crate::{
 /// The state never has more than three requests of a lane in flight; a lane holds a few more.
 const LANE_CAPACITY: usize = 8;
 
-/// Hands requests to the lanes. Dropping it ends them, each after the request in progress.
+/// The limit on the CPU time of a thread of a lane. 10 MB take up to 200 ms.
+const fn limit(share: u32, burst: u64) -> Limit {
+    Limit {
+        share,
+        burst: Duration::from_millis(burst),
+        response: Duration::from_millis(250),
+    }
+}
+
+/// Hands requests to the lanes. Dropping it ends them, each after the request in progress and the pause before it.
 #[derive(Debug)]
 pub struct Poller {
     server: Sender<PlexRequest>,
@@ -38,22 +52,22 @@ impl Poller {
         title_workers: usize,
     ) -> io::Result<(Self, Vec<JoinHandle<()>>)> {
         let mut threads = Vec::new();
-        let mut lane = |name: &str, workers: usize| {
+        let mut lane = |name: &str, workers: usize, limit: Limit| {
             let (sender, receiver) = bounded(LANE_CAPACITY);
             for _ in 0..workers {
                 let (client, events, receiver) = (client.clone(), events.clone(), receiver.clone());
                 threads.push(spawn(name, WORKER_STACK, move || {
-                    work(&client, &events, &receiver);
+                    work(&client, &events, &receiver, limit);
                 })?);
             }
             Ok::<_, io::Error>(sender)
         };
         let poller = Self {
-            server: lane("poll-server", 1)?,
-            sessions: lane("poll-sessions", 1)?,
-            titles: lane("poll-titles", title_workers)?,
-            libraries: lane("poll-libraries", 1)?,
-            statistics: lane("poll-statistics", 1)?,
+            server: lane("poll-server", 1, limit(20, 250))?,
+            sessions: lane("poll-sessions", 1, limit(70, 500))?,
+            titles: lane("poll-titles", title_workers, limit(7, 50))?,
+            libraries: lane("poll-libraries", 1, limit(20, 250))?,
+            statistics: lane("poll-statistics", 1, limit(20, 100))?,
         };
         Ok((poller, threads))
     }
@@ -79,8 +93,11 @@ impl Poller {
     }
 }
 
-fn work(client: &Client, events: &Sender<Delivery>, lane: &Receiver<PlexRequest>) {
+fn work(client: &Client, events: &Sender<Delivery>, lane: &Receiver<PlexRequest>, limit: Limit) {
+    let account = cpu_budget::limit(limit);
     for request in lane {
+        // Here and not within the response, which would time out.
+        thread::sleep(cpu_budget::pause_between());
         let started = Instant::now();
         let outcome = client.fetch(&request);
         let completed = Completed {
@@ -92,6 +109,7 @@ fn work(client: &Client, events: &Sender<Delivery>, lane: &Receiver<PlexRequest>
         let delivery = Delivery {
             event: Event::Completed(completed),
             permit: outcome.permit,
+            account: account.clone(),
         };
         if events.send(delivery).is_err() {
             // The event loop has ended: shutdown.

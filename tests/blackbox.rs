@@ -21,6 +21,8 @@ mod check;
 mod cli;
 #[path = "blackbox/contained.rs"]
 mod contained;
+#[path = "blackbox/cpu.rs"]
+mod cpu;
 #[path = "blackbox/decoding.rs"]
 mod decoding;
 #[path = "blackbox/exporter_metrics.rs"]

@@ -4,7 +4,6 @@
 //! variables (such as `http_proxy`) are ignored: the exporter runs close to its server.
 
 mod error;
-mod pace;
 mod stream;
 
 use std::{
@@ -24,7 +23,6 @@ use crate::{
 };
 
 pub use error::{DialError, DialerError};
-pub use pace::Pace;
 pub use stream::{DeadlineStream, Stream, is_timeout};
 
 /// Stack of a thread that resolves a name; the C library's resolver takes some tens of kilobytes.

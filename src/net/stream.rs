@@ -3,13 +3,12 @@
 use std::{
     io::{self, Read, Write},
     net::{Shutdown, TcpStream},
-    thread,
     time::{Duration, Instant},
 };
 
 use rustls::{ClientConnection, StreamOwned};
 
-use super::pace::Pace;
+use crate::cpu_budget;
 
 /// Whether an I/O error is a timeout. Linux reports that of a socket as `WouldBlock`.
 #[must_use]
@@ -104,13 +103,7 @@ impl Write for Stream {
 pub struct DeadlineStream {
     tcp: TcpStream,
     deadline: Option<Instant>,
-    small_reads: Pace,
 }
-
-/// A read of fewer bytes is small …
-const SMALL_READ: usize = 1_024;
-/// … and there are at most so many a second: a peer that sends single bytes would take all of a CPU.
-const SMALL_READS: u32 = 200;
 
 impl DeadlineStream {
     /// `tcp`, with `deadline` as the end of every read and write.
@@ -119,7 +112,6 @@ impl DeadlineStream {
         Self {
             tcp,
             deadline: Some(deadline),
-            small_reads: Pace::new(SMALL_READS, 1),
         }
     }
 
@@ -147,19 +139,15 @@ fn uninterrupted<T>(mut work: impl FnMut() -> io::Result<T>) -> io::Result<T> {
 
 impl Read for DeadlineStream {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let pause = self.small_reads.pause(Instant::now());
+        let pause = cpu_budget::pause_within(Instant::now());
         if !pause.is_zero() {
-            // Meanwhile more arrives.
-            thread::sleep(pause.min(self.left()?.unwrap_or(pause)));
+            // Meanwhile more arrives, and then the peer has to wait.
+            cpu_budget::sleep(pause.min(self.left()?.unwrap_or(pause)));
         }
-        let read = uninterrupted(|| {
+        uninterrupted(|| {
             self.tcp.set_read_timeout(self.left()?)?;
             (&self.tcp).read(buffer)
-        })?;
-        if read < SMALL_READ {
-            self.small_reads.record(Instant::now());
-        }
-        Ok(read)
+        })
     }
 }
 
@@ -204,26 +192,6 @@ mod tests {
         assert!((200..1_000).contains(&took.as_millis()), "{took:?}");
         drop(stream);
         dripping.join().unwrap();
-    }
-
-    #[test]
-    fn single_bytes_are_read_together_after_a_burst() {
-        let (mut stream, mut peer) = pair(Instant::now() + Duration::from_secs(20));
-        let length = 4 * SMALL_READS as usize;
-        peer.write_all(&vec![b'x'; length]).unwrap();
-        let begun = Instant::now();
-        for _ in 0..=SMALL_READS {
-            assert_eq!(stream.read(&mut [0]).unwrap(), 1);
-        }
-        assert!(begun.elapsed() < Duration::from_secs(1));
-        // What has arrived comes in one read.
-        let rest = stream.read(&mut vec![0; length]).unwrap();
-        assert_eq!(rest, length - SMALL_READS as usize - 1);
-        for _ in 0..SMALL_READS {
-            peer.write_all(b"x").unwrap();
-            assert_eq!(stream.read(&mut [0]).unwrap(), 1);
-        }
-        assert!(begun.elapsed() > Duration::from_millis(900));
     }
 
     #[test]

@@ -141,6 +141,12 @@ impl FakePlex {
         self.command(|| Command::Freeze);
     }
 
+    /// Sends these bytes to every open socket, again and again, as fast as they are read, in pieces
+    /// of this size.
+    pub fn flood_sockets(&self, bytes: &[u8], piece: usize) {
+        self.command(|| Command::Flood(bytes.to_vec(), piece));
+    }
+
     /// The number of sockets opened so far.
     pub fn sockets_opened(&self) -> usize {
         *self.shared.sockets_opened.lock().unwrap()

@@ -23,6 +23,8 @@ pub(super) enum Command {
     Drop,
     /// The connection stays open, but nothing is read or sent any more.
     Freeze,
+    /// These bytes are sent again and again, as fast as they are read, in pieces of this size.
+    Flood(Vec<u8>, usize),
 }
 
 pub(super) fn serve(
@@ -147,6 +149,12 @@ fn socket(
                 Ok(Command::Send(_)) => {}
                 Ok(Command::Drop) => return tcp.shutdown(Shutdown::Both),
                 Ok(Command::Freeze) => frozen = true,
+                Ok(Command::Flood(bytes, piece)) => loop {
+                    // Until the client or the simulated server ends the connection.
+                    for piece in bytes.chunks(piece) {
+                        socket.get_mut().write_all(piece)?;
+                    }
+                },
                 Err(crossbeam_channel::TryRecvError::Empty) => break,
                 Err(crossbeam_channel::TryRecvError::Disconnected) => {
                     return tcp.shutdown(Shutdown::Both);
