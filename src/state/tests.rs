@@ -246,6 +246,33 @@ fn statistics_wait_for_plex_pass_and_vanish_with_it() {
 }
 
 #[test]
+fn a_user_without_a_name_has_that_of_the_account() {
+    let mut driver = Driver::connected();
+    // Known to Plex since the accounts were read.
+    let accounts = json!([{"id": 3001, "name": "carol"}]);
+    driver.set("/accounts", "Account", accounts);
+    for (key, account, name) in [
+        ("1", "3001", "carol"),
+        ("2", "3001", "carol"),
+        ("3", "9", ""),
+    ] {
+        let mut session = session(key, "101", 0);
+        session["User"] = json!({"id": account});
+        driver.list(&[session]);
+        driver.playing(key, "101", "playing");
+        driver.run(3.0);
+        let play = driver.state.sessions.live().next().unwrap();
+        assert_eq!(&*play.labels.user, name);
+    }
+    driver.run(3_000.0);
+    // At the start, and once for each account that was not in the list.
+    assert_eq!(driver.requests("/accounts", 3_100.0).len(), 3);
+    // The first start was counted before the account had a name.
+    let starts = &driver.state.sessions.lasting.user_starts;
+    assert_eq!((starts["carol"], starts[""]), (1, 2));
+}
+
+#[test]
 fn bytes_are_counted_by_account_and_unknown_accounts_are_looked_up_once() {
     let mut driver = Driver::connected();
     let rows = json!([

@@ -53,6 +53,12 @@ impl<T> MaybeObject<T> {
         self.0.as_ref()
     }
 
+    /// The object, to be completed.
+    #[must_use]
+    pub fn get_mut(&mut self) -> Option<&mut T> {
+        self.0.as_mut()
+    }
+
     /// Takes the object out.
     #[must_use]
     pub fn into_inner(self) -> Option<T> {

@@ -85,6 +85,13 @@ impl Text {
         self.0.as_deref()
     }
 
+    /// Takes over `text`, if there is none yet.
+    pub fn or_set(&mut self, text: &str) {
+        if self.0.is_none() && !text.is_empty() {
+            self.0 = Some(truncate(text).into());
+        }
+    }
+
     /// The text, empty where it is absent.
     #[must_use]
     pub fn or_empty(&self) -> &str {

@@ -44,6 +44,11 @@ impl SessionList {
         &self.sessions
     }
 
+    /// The sessions, to be completed.
+    pub fn iter_mut(&mut self) -> impl Iterator<Item = &mut Session> {
+        self.sessions.iter_mut().map(|session| &mut **session)
+    }
+
     /// Sessions that were not decoded.
     #[must_use]
     pub fn dropped(&self) -> u64 {

@@ -35,7 +35,7 @@ impl State {
             result,
         } = completed;
         let endpoint = request.endpoint();
-        let result = match result {
+        let mut result = match result {
             // Any JSON object could pass as an empty container; Plex always names itself.
             Ok(PlexResponse::Server(server)) if server.machine_identifier.get().is_none() => {
                 Err(PlexError::not_plex())
@@ -49,6 +49,9 @@ impl State {
         if started < self.begun {
             // Requested from another server than the one that responds now.
             return;
+        }
+        if let Ok(PlexResponse::Sessions(list)) = &mut result {
+            self.name_users(list, now.monotonic);
         }
         match &result {
             Err(error) if error.is_no_response() => {
@@ -129,7 +132,7 @@ impl State {
                 self.activities
                     .apply_listing(list.activities.as_slice(), started);
             }
-            PlexResponse::Accounts(accounts) => self.apply_accounts(accounts),
+            PlexResponse::Accounts(accounts) => self.apply_accounts(accounts, now),
             PlexResponse::Updater(updater) => {
                 self.update_available = Some(updater.has_pending_release());
             }
@@ -161,7 +164,28 @@ impl State {
         }
     }
 
-    fn apply_accounts(&mut self, accounts: &wire::Accounts) {
+    /// Names the users whom a listing gives only by the numbers of their accounts.
+    fn name_users(&mut self, list: &mut wire::Sessions, now: Instant) {
+        let users = list.sessions.iter_mut();
+        let nameless = users
+            .filter_map(|session| session.user.get_mut())
+            .filter(|user| user.title.get().is_none());
+        for user in nameless {
+            let Some(account) = user.id.get().and_then(|id| id.parse().ok()) else {
+                continue;
+            };
+            if let Some(name) = self.accounts.get(&account) {
+                user.title.or_set(name);
+            } else if self.unknown_accounts.len() < MAX_LABEL_SETS
+                && self.unknown_accounts.insert(account)
+                && !self.hide.user
+            {
+                self.schedule.accounts.request(now);
+            }
+        }
+    }
+
+    fn apply_accounts(&mut self, accounts: &wire::Accounts, now: Instant) {
         self.accounts.clear();
         for account in accounts.accounts.as_slice() {
             if let (Some(id), Some(name)) = (account.id.whole(), account.name.get()) {
@@ -173,6 +197,10 @@ impl State {
                 self.sessions.lasting.add_user(name);
                 self.accounts.insert(id, name.into());
             }
+        }
+        if self.sessions.live().any(|play| play.labels.user.is_empty()) {
+            // The next listing may name them.
+            self.schedule.sessions.request(now);
         }
     }
 
