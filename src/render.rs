@@ -74,10 +74,7 @@ fn server(out: &mut TextWriter, state: &State, now: Timestamp) {
         &c::ESTIMATED_TRANSMIT,
         Some(state.sessions.estimated_bytes.floor()),
     );
-    out.sample(
-        &c::ACTIVE_TRANSCODES,
-        state.active_transcodes.get(now).copied().flatten(),
-    );
+    out.sample(&c::ACTIVE_TRANSCODES, state.active_transcodes.count(now));
     let server = state.server.as_ref();
     out.sample(
         &c::REMOTE_ACCESS,

@@ -4,6 +4,7 @@ use std::time::Instant;
 
 use log::Level;
 
+use super::{budget::Priority, schedule::Requested};
 use crate::plex::{id::Id, request::PlexRequest};
 
 /// A line for the log.
@@ -29,8 +30,8 @@ pub struct Actions {
 pub struct Effects {
     /// Lines to log.
     pub log_lines: Vec<LogLine>,
-    /// When to request `/status/sessions`: the earliest moment asked for.
-    pub sessions_at: Option<Instant>,
+    /// When to request `/status/sessions`.
+    pub sessions: Requested,
     /// A client reported: `/status/sessions` may have new values beside the state.
     pub refresh_sessions: bool,
     /// Libraries in which a play has begun; `None` is the unknown one.
@@ -47,7 +48,7 @@ impl Effects {
     }
 
     /// Requests `/status/sessions` at `moment` or earlier.
-    pub fn request_sessions(&mut self, moment: Instant) {
-        self.sessions_at = Some(self.sessions_at.map_or(moment, |at| at.min(moment)));
+    pub fn request_sessions(&mut self, moment: Instant, priority: Priority) {
+        self.sessions.add(moment, priority);
     }
 }

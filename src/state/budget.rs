@@ -1,28 +1,25 @@
-//! A limit on the requests that notifications can trigger.
+//! A limit on the requests to Plex, whatever notifications arrive.
 //!
-//! The timetable alone costs Plex some 650 requests an hour when nobody plays and 950 with live
-//! sessions. Every request beyond it takes a permit here. Each purpose has its own permits, so that
-//! a burst of one kind of notification delays no request of another kind; only
-//! [`Purpose::Viewing`], for which somebody waits, may take half of the others' as well. The
-//! timetable and an hour's permits together stay within the limits that the README promises.
+//! Each purpose has its own permits, so that a burst of one kind of notification delays no request
+//! of another kind. The timetable needs no permit, but where a request moves the timetable on, the
+//! timetable's share belongs to the permits, too: then what the timetable sends is charged. What an
+//! hour leaves beyond the timetable is divided in two: one half can be taken at once after a quiet
+//! time, the other is refilled in the course of an hour. So no hour exceeds the limits that the
+//! README promises.
 
 use std::time::{Duration, Instant};
 
 /// Requests an hour while nobody plays, as the README promises.
 const IDLE_LIMIT: u32 = 900;
+/// The same without a socket.
+const IDLE_POLLING_LIMIT: u32 = 1_000;
 /// Requests an hour with up to [`FEW_SESSIONS`] sessions, as the README promises.
 const LIVE_LIMIT: u32 = 1_800;
-/// The timetable's part of that while nobody plays, without item counts: `/` 240, statistics 240,
-/// `/status/sessions` 60, `/media/providers` 60, `/activities` 30, two others once an hour.
-const IDLE_TIMETABLE: u32 = 632;
-/// The same with live sessions: statistics 480, `/status/sessions` 120.
-const LIVE_TIMETABLE: u32 = 932;
-/// What an hour without a stable socket adds to either: `/status/sessions` is polled every 10 s
-/// (8 s with live sessions), `/` less often, and there are 150 connection attempts.
-const IDLE_POLLING: u32 = 274;
-const LIVE_POLLING: u32 = 480;
-/// Requests an hour without a socket while nobody plays, as the README promises.
-const IDLE_POLLING_LIMIT: u32 = 1_000;
+/// What the timetable sends in an hour beside `/` and `/status/sessions`, without item counts:
+/// `/media/providers` 60, `/activities` 30, two others once an hour.
+const OTHERS: u32 = 92;
+/// Attempts at a socket that does not last.
+const CONNECTIONS: u32 = 150;
 /// At least this many permits are refilled in an hour, however many libraries are counted.
 const MIN_PERMITS: u32 = 24;
 /// With more sessions than this, permits increase in proportion …
@@ -43,30 +40,70 @@ pub enum Purpose {
 
 const PURPOSES: [Purpose; 3] = [Purpose::Viewing, Purpose::Server, Purpose::Upkeep];
 
-impl Purpose {
-    /// Permits that can be taken at once after a quiet time.
-    const fn burst(self, live: bool) -> u32 {
-        match (self, live) {
-            (Self::Viewing, true) => 24,
-            (Self::Viewing, false) => 16,
-            (Self::Server | Self::Upkeep, _) => 12,
-        }
+/// How urgent a request is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Priority {
+    /// Something may have changed. It leaves two thirds of a full burst to the others.
+    Low,
+    /// Something has changed. It leaves one third.
+    Medium,
+    /// A person waits for it.
+    High,
+}
+
+/// What decides how many requests the timetable sends, and how many are allowed.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Demand {
+    /// Live sessions.
+    pub sessions: usize,
+    /// The timetable's item counts in an hour.
+    pub counts: u32,
+    /// Whether `/status/sessions` is polled for want of a stable socket.
+    pub polling: bool,
+}
+
+impl Demand {
+    /// The limit, and the timetable's part of it for each purpose.
+    const fn hour(self) -> (u32, [u32; PURPOSES.len()]) {
+        let (limit, viewing, server, statistics, connections) =
+            match (self.sessions > 0, self.polling) {
+                (false, false) => (IDLE_LIMIT, 60, 240, 240, 0),
+                (false, true) => (IDLE_POLLING_LIMIT, 360, 90, 120, CONNECTIONS),
+                (true, false) => (LIVE_LIMIT, 120, 240, 480, 0),
+                (true, true) => (LIVE_LIMIT, 450, 90, 480, CONNECTIONS),
+            };
+        let upkeep = OTHERS + statistics + connections + self.counts;
+        (limit, [viewing, server, upkeep])
     }
 
-    /// Its percentage of the refilled permits.
-    const fn share(self) -> u32 {
-        match self {
-            Self::Viewing => 55,
-            Self::Server => 20,
-            Self::Upkeep => 25,
-        }
+    /// The burst of a purpose, and the interval at which its permits are refilled.
+    fn permits(self, purpose: Purpose) -> (u32, Duration) {
+        let (limit, timetable) = self.hour();
+        let spare = limit.saturating_sub(timetable.iter().sum());
+        let half = spare.max(MIN_PERMITS) * purpose.share() / 200;
+        let own = match purpose {
+            Purpose::Upkeep => 0,
+            Purpose::Viewing | Purpose::Server => timetable[purpose as usize],
+        };
+        // In tenths, and never zero.
+        let sessions = u32::try_from(self.sessions).unwrap_or(u32::MAX);
+        let factor = sessions.clamp(FEW_SESSIONS, FEW_SESSIONS * MAX_FACTOR);
+        let burst = half.max(1) * factor / FEW_SESSIONS;
+        let refill = Duration::from_hours(1) * FEW_SESSIONS / ((own + half.max(1)) * factor);
+        (burst, refill)
     }
 }
 
-/// Requests of low priority leave this many permits to the others.
-const RESERVE: u32 = 16;
-/// [`Purpose::Viewing`] leaves one in this many of another purpose's permits.
-const LENT: u32 = 2;
+impl Purpose {
+    /// Its percentage of what the timetable leaves.
+    const fn share(self) -> u32 {
+        match self {
+            Self::Viewing => 62,
+            Self::Server => 18,
+            Self::Upkeep => 20,
+        }
+    }
+}
 
 /// Permits for one purpose.
 ///
@@ -80,37 +117,48 @@ struct Permits {
 }
 
 impl Permits {
-    /// When there are more than `reserve`.
-    fn next(&self, reserve: u32) -> Option<Instant> {
-        let spare = self.burst.saturating_sub(reserve).max(1);
+    /// When there is one for a request of this priority.
+    fn next(&self, priority: Priority) -> Option<Instant> {
+        let reserve = match priority {
+            Priority::High => 0,
+            Priority::Medium => self.burst / 3,
+            Priority::Low => self.burst * 2 / 3,
+        };
+        let spare = self.burst - reserve;
         // A moment that cannot be represented lies before the clock's origin, so it has passed.
         self.full_at.checked_sub(self.refill * (spare - 1))
     }
 
-    fn take(&mut self, reserve: u32, now: Instant) -> bool {
-        let available = self.next(reserve).is_none_or(|moment| moment <= now);
+    fn take(&mut self, priority: Priority, now: Instant) -> bool {
+        let available = self.next(priority).is_none_or(|moment| moment <= now);
         if available {
-            self.full_at = self.full_at.max(now) + self.refill;
+            self.charge(now);
         }
         available
     }
 
-    /// Changes the rate; permits already taken stay taken.
-    fn adapt(&mut self, refill: Duration, burst: u32, now: Instant) {
-        if refill != self.refill {
+    /// Takes one if there is one.
+    fn charge(&mut self, now: Instant) {
+        let none_left = now + self.refill * self.burst;
+        self.full_at = (self.full_at.max(now) + self.refill).min(none_left);
+    }
+
+    /// Changes the rate. The same proportion stays taken, so that changes back and forth refill
+    /// nothing.
+    fn adapt(&mut self, (burst, refill): (u32, Duration), now: Instant) {
+        if (burst, refill) != (self.burst, self.refill) {
             let taken = self.full_at.saturating_duration_since(now);
-            let taken = taken.mul_f64(refill.as_secs_f64() / self.refill.as_secs_f64());
-            // With a smaller burst, no more than that can be missing.
-            self.full_at = now + taken.min(refill * burst);
-            self.refill = refill;
+            let proportion = taken.as_secs_f64() / (self.refill * self.burst).as_secs_f64();
+            self.full_at = now + (refill * burst).mul_f64(proportion);
+            (self.burst, self.refill) = (burst, refill);
         }
-        self.burst = burst;
     }
 }
 
-/// Permits for requests beyond the timetable.
+/// Permits for requests.
 #[derive(Debug)]
 pub struct RequestBudget {
+    demand: Demand,
     permits: [Permits; PURPOSES.len()],
 }
 
@@ -118,146 +166,138 @@ impl RequestBudget {
     /// A full budget.
     #[must_use]
     pub fn new(now: Instant) -> Self {
-        let permits = PURPOSES.map(|purpose| Permits {
-            full_at: now,
-            refill: refill(purpose, 0, 0, false),
-            burst: purpose.burst(false),
+        let demand = Demand::default();
+        let permits = PURPOSES.map(|purpose| {
+            let (burst, refill) = demand.permits(purpose);
+            Permits {
+                full_at: now,
+                refill,
+                burst,
+            }
         });
-        Self { permits }
+        Self { demand, permits }
     }
 
-    /// Adapts to the number of live sessions, to the timetable's item counts in an hour, and to
-    /// `polling`: without a stable socket more is polled.
-    pub fn adapt(&mut self, sessions: usize, counts: u32, polling: bool, now: Instant) {
-        let sessions = u32::try_from(sessions).unwrap_or(u32::MAX);
-        for (purpose, permits) in PURPOSES.into_iter().zip(&mut self.permits) {
-            let burst = purpose.burst(sessions > 0) * factor(sessions) / FEW_SESSIONS;
-            permits.adapt(refill(purpose, sessions, counts, polling), burst, now);
+    /// Adapts to `demand`.
+    pub fn adapt(&mut self, demand: Demand, now: Instant) {
+        if demand != self.demand {
+            for (purpose, permits) in PURPOSES.into_iter().zip(&mut self.permits) {
+                permits.adapt(demand.permits(purpose), now);
+            }
+            self.demand = demand;
         }
-    }
-
-    /// The permits that `purpose` may take, and how many it leaves of each.
-    fn permits(&self, purpose: Purpose) -> impl Iterator<Item = (usize, u32)> {
-        let own = purpose as usize;
-        let others = (0..PURPOSES.len()).filter(move |other| {
-            let lends = purpose == Purpose::Viewing;
-            lends && *other != own
-        });
-        let lent = others.map(|other| (other, self.permits[other].burst / LENT));
-        std::iter::once((own, 0)).chain(lent)
     }
 
     /// When the next permit is available; may be in the past.
     #[must_use]
-    pub fn next_permit(&self, purpose: Purpose) -> Option<Instant> {
-        // `None` lies before every moment.
-        self.permits(purpose)
-            .map(|(index, reserve)| self.permits[index].next(reserve))
-            .min()
-            .flatten()
-    }
-
-    /// When a permit is available for a request of low priority; may be in the past.
-    #[must_use]
-    pub fn next_spare_permit(&self, purpose: Purpose) -> Option<Instant> {
-        self.permits[purpose as usize].next(RESERVE)
+    pub fn next_permit(&self, purpose: Purpose, priority: Priority) -> Option<Instant> {
+        self.permits[purpose as usize].next(priority)
     }
 
     /// Takes a permit, if there is one at `now`.
-    pub fn take(&mut self, purpose: Purpose, now: Instant) -> bool {
-        let usable: Vec<(usize, u32)> = self.permits(purpose).collect();
-        usable
-            .into_iter()
-            .any(|(index, reserve)| self.permits[index].take(reserve, now))
+    pub fn take(&mut self, purpose: Purpose, priority: Priority, now: Instant) -> bool {
+        self.permits[purpose as usize].take(priority, now)
     }
-}
 
-/// Tenths by which permits increase with many sessions.
-fn factor(sessions: u32) -> u32 {
-    sessions.clamp(FEW_SESSIONS, FEW_SESSIONS * MAX_FACTOR)
-}
-
-/// The interval at which a permit is refilled.
-fn refill(purpose: Purpose, sessions: u32, counts: u32, polling: bool) -> Duration {
-    let live = sessions > 0;
-    let (limit, timetable) = match (live, polling) {
-        (true, false) => (LIVE_LIMIT, LIVE_TIMETABLE),
-        (true, true) => (LIVE_LIMIT, LIVE_TIMETABLE + LIVE_POLLING),
-        (false, false) => (IDLE_LIMIT, IDLE_TIMETABLE),
-        (false, true) => (IDLE_POLLING_LIMIT, IDLE_TIMETABLE + IDLE_POLLING),
-    };
-    let bursts: u32 = PURPOSES.iter().map(|purpose| purpose.burst(live)).sum();
-    let permits = limit.saturating_sub(timetable + counts + bursts);
-    let hour = permits.max(MIN_PERMITS) * purpose.share() / 100;
-    Duration::from_hours(1) * FEW_SESSIONS / (hour * factor(sessions))
+    /// The timetable sends a request at `now`, which needs no permit.
+    pub fn charge(&mut self, purpose: Purpose, now: Instant) {
+        if purpose != Purpose::Upkeep {
+            self.permits[purpose as usize].charge(now);
+        }
+    }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use super::{Priority::*, *};
 
-    fn taken_in_an_hour(sessions: usize, counts: u32) -> u32 {
+    fn demand(sessions: usize, counts: u32, polling: bool) -> Demand {
+        Demand {
+            sessions,
+            counts,
+            polling,
+        }
+    }
+
+    /// Requests in the first hour of constant demand for everything, the timetable's included.
+    fn requests_in_an_hour(demand: Demand) -> u32 {
         let start = Instant::now();
         let mut budget = RequestBudget::new(start);
-        budget.adapt(sessions, counts, false, start);
-        let mut taken = 0;
+        budget.adapt(demand, start);
+        // What requests do not move on.
+        let mut sent = demand.hour().1[Purpose::Upkeep as usize];
         for second in 0..3_600 {
             for purpose in PURPOSES {
-                while budget.take(purpose, start + Duration::from_secs(second)) {
-                    taken += 1;
+                while budget.take(purpose, High, start + Duration::from_secs(second)) {
+                    sent += 1;
                 }
             }
         }
-        taken
+        sent
     }
 
     #[test]
-    fn constant_demand_and_the_timetable_stay_below_the_limit_of_an_hour() {
-        for counts in [0, 20, 160] {
-            assert!(taken_in_an_hour(0, counts) + IDLE_TIMETABLE + counts <= 900 + MIN_PERMITS);
-            assert!(taken_in_an_hour(10, counts) + LIVE_TIMETABLE + counts <= 1_800);
-        }
-        assert!(taken_in_an_hour(10, 20) > 600);
-        assert!(taken_in_an_hour(50, 20) > 3_000);
-        assert!(taken_in_an_hour(10_000, 20) < 5_000);
-    }
-
-    #[test]
-    fn requests_of_low_priority_leave_permits_to_the_others() {
-        let mut now = Instant::now();
-        let mut budget = RequestBudget::new(now);
-        budget.adapt(10, 0, false, now);
-        let mut taken = 0;
-        for _ in 0..600 {
-            now += Duration::from_secs(1);
-            if budget
-                .next_spare_permit(Purpose::Viewing)
-                .is_none_or(|moment| moment <= now)
-            {
-                assert!(budget.take(Purpose::Viewing, now));
-                taken += 1;
+    fn no_hour_of_constant_demand_exceeds_the_limit_or_leaves_much_of_it() {
+        for (sessions, polling, limit) in [
+            (0, false, 900),
+            (0, true, 1_000),
+            (1, false, 1_800),
+            (10, true, 1_800),
+        ] {
+            for counts in [0, 20, 40] {
+                let sent = requests_in_an_hour(demand(sessions, counts, polling));
+                assert!(sent <= limit, "{sent} of {limit}");
+                assert!(sent > limit - 20, "{sent} of {limit}");
             }
         }
-        assert!(taken > 60, "{taken}");
-        for _ in 0..RESERVE {
-            assert!(budget.take(Purpose::Viewing, now));
+        assert!(requests_in_an_hour(demand(0, 160, true)) <= 1_000);
+        assert!(requests_in_an_hour(demand(50, 20, false)) > 5_000);
+        let most = requests_in_an_hour(demand(10_000, 20, false));
+        assert_eq!(most, requests_in_an_hour(demand(50, 20, false)));
+    }
+
+    #[test]
+    fn each_priority_leaves_a_third_of_the_burst_to_the_next() {
+        for sessions in [0, 10, 30] {
+            let start = Instant::now();
+            let mut budget = RequestBudget::new(start);
+            budget.adapt(demand(sessions, 0, false), start);
+            let (burst, refill) = demand(sessions, 0, false).permits(Purpose::Viewing);
+            let taken = |budget: &mut RequestBudget, priority, now| {
+                let take = |_: &u32| budget.take(Purpose::Viewing, priority, now);
+                u32::try_from((0..1_000).take_while(take).count()).unwrap()
+            };
+            assert_eq!(taken(&mut budget, Low, start), burst - burst * 2 / 3);
+            // However long they wait for more.
+            let mut now = start;
+            for _ in 0..10 {
+                now += refill;
+                assert_eq!(taken(&mut budget, Low, now), 1);
+            }
+            assert_eq!(taken(&mut budget, Medium, now), burst * 2 / 3 - burst / 3);
+            assert_eq!(taken(&mut budget, High, now), burst / 3);
+            // Whoever is urgent comes first.
+            now += refill;
+            assert_eq!(taken(&mut budget, Medium, now), 0);
+            assert_eq!(taken(&mut budget, High, now), 1);
         }
     }
 
     #[test]
     fn a_burst_for_one_purpose_leaves_the_permits_of_the_others() {
         let now = Instant::now();
-        for (first, purpose, expected) in [
-            (Purpose::Upkeep, Purpose::Server, 12),
-            (Purpose::Upkeep, Purpose::Viewing, 16 + 6),
-            (Purpose::Server, Purpose::Upkeep, 12),
-            (Purpose::Viewing, Purpose::Server, 6),
-            (Purpose::Viewing, Purpose::Upkeep, 6),
-        ] {
+        for first in PURPOSES {
             let mut budget = RequestBudget::new(now);
-            while budget.take(first, now) {}
-            let taken = (0..100).filter(|_| budget.take(purpose, now)).count();
-            assert_eq!(taken, expected, "{purpose:?} after {first:?}");
+            while budget.take(first, High, now) {}
+            for purpose in PURPOSES.into_iter().filter(|purpose| *purpose != first) {
+                let taken = (0..100).filter(|_| budget.take(purpose, High, now)).count();
+                let (burst, _) = Demand::default().permits(purpose);
+                assert_eq!(
+                    u32::try_from(taken).unwrap(),
+                    burst,
+                    "{purpose:?} after {first:?}"
+                );
+            }
         }
     }
 
@@ -266,31 +306,64 @@ mod tests {
         let mut now = Instant::now();
         let mut budget = RequestBudget::new(now);
         for sessions in [0, 3, 0, 70, 7, 0] {
-            budget.adapt(sessions, 30, sessions > 5, now);
-            while budget.take(Purpose::Viewing, now) {}
-            now = budget.next_permit(Purpose::Viewing).unwrap();
-            assert!(budget.take(Purpose::Viewing, now));
+            for priority in [Low, Medium, High] {
+                budget.adapt(demand(sessions, 30, sessions > 5), now);
+                while budget.take(Purpose::Viewing, priority, now) {}
+                let due = budget.next_permit(Purpose::Viewing, priority).unwrap();
+                assert!(due > now);
+                let before = due.checked_sub(Duration::from_nanos(1)).unwrap();
+                assert!(!budget.take(Purpose::Viewing, priority, before));
+                assert!(budget.take(Purpose::Viewing, priority, due));
+                now = due;
+            }
         }
     }
 
     #[test]
-    fn after_a_quiet_time_a_burst_of_permits_can_be_taken() {
-        let start = Instant::now() + Duration::from_hours(1);
-        for (sessions, purpose, burst) in [
-            // Half of those of the other purposes included.
-            (0, Purpose::Viewing, 16 + 12),
-            (3, Purpose::Viewing, 24 + 12),
-            (50, Purpose::Viewing, 5 * (24 + 12)),
-            (0, Purpose::Server, 12),
-            (3, Purpose::Upkeep, 12),
-            (20, Purpose::Upkeep, 24),
+    fn what_the_timetable_sends_is_charged_where_requests_move_it_and_never_runs_into_debt() {
+        let start = Instant::now();
+        for (purpose, charged) in [
+            (Purpose::Viewing, 3),
+            (Purpose::Server, 3),
+            (Purpose::Upkeep, 0),
         ] {
             let mut budget = RequestBudget::new(start);
-            budget.adapt(sessions, 20, false, start);
-            let now = start + Duration::from_hours(2);
-            let taken = (0..1_000).filter(|_| budget.take(purpose, now)).count();
-            assert_eq!(taken, burst, "{purpose:?}");
-            assert!(budget.next_permit(purpose).unwrap() > now);
+            for _ in 0..3 {
+                budget.charge(purpose, start);
+            }
+            let taken = (0..100)
+                .filter(|_| budget.take(purpose, High, start))
+                .count();
+            let (burst, refill) = Demand::default().permits(purpose);
+            assert_eq!(
+                u32::try_from(taken).unwrap(),
+                burst - charged,
+                "{purpose:?}"
+            );
+            for _ in 0..10 {
+                budget.charge(purpose, start);
+            }
+            assert!(budget.take(purpose, High, start + refill));
         }
+    }
+
+    #[test]
+    fn changes_of_the_demand_refill_nothing() {
+        let now = Instant::now();
+        let mut budget = RequestBudget::new(now);
+        let (idle, live) = (demand(0, 20, false), demand(10, 20, false));
+        budget.adapt(live, now);
+        while budget.take(Purpose::Viewing, High, now) {}
+        for demand in [idle, live, demand(40, 0, true), idle, live] {
+            budget.adapt(demand, now);
+            assert!(!budget.take(Purpose::Viewing, High, now));
+        }
+        let mut budget = RequestBudget::new(now);
+        for demand in [live, idle, demand(40, 0, true)] {
+            budget.adapt(demand, now);
+        }
+        let (burst, _) = demand(40, 0, true).permits(Purpose::Viewing);
+        let taken = (0..10_000).filter(|_| budget.take(Purpose::Viewing, High, now));
+        assert_eq!(u32::try_from(taken.count()).unwrap(), burst);
     }
 }

@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use super::{
     State,
-    budget::{FEW_SESSIONS, Purpose},
+    budget::{FEW_SESSIONS, Priority, Purpose},
     schedule,
 };
 use crate::plex::{id::Id, request::PlexRequest};
@@ -18,9 +18,13 @@ impl State {
 
     pub(super) fn due(&mut self, now: Instant) -> Vec<PlexRequest> {
         let mut requests = Vec::new();
-        let budget = &mut self.budget;
-        if self.schedule.server.start_if_due(now, budget) {
+        self.follow_ended_transcodes(now);
+        if self.schedule.server.start_if_due(now, &mut self.budget) {
             requests.push(PlexRequest::Server);
+        }
+        if self.up {
+            // Before the next listing, which brings more titles.
+            self.start_titles(now, &mut requests);
         }
         let is_due = |due: Option<Instant>| due.is_some_and(|due| due <= now);
         let refresh = is_due(self.next_refresh());
@@ -28,38 +32,47 @@ impl State {
             self.refreshed = Some(now);
         }
         if refresh || is_due(self.next_silence_check()) {
-            self.schedule.sessions.request(now);
+            self.schedule.sessions.request(now, Priority::Low);
         }
-        let budget = &mut self.budget;
-        if self.schedule.sessions.start_if_due(now, budget) {
+        if self.schedule.sessions.start_if_due(now, &mut self.budget) {
             self.refresh_wanted = None;
             requests.push(PlexRequest::Sessions);
         }
+        if self.up
+            && !self.counting_items
+            && let Some(query) = self.libraries.start_count(now, &mut self.budget)
+        {
+            // Before the list, whose timetable is shorter.
+            self.counting_items = true;
+            requests.push(PlexRequest::Items(query));
+        }
         if self.plex_may_respond() {
-            let budget = &mut self.budget;
             for (slot, request) in self.schedule.while_plex_is_up() {
-                if slot.start_if_due(now, budget) {
+                if slot.start_if_due(now, &mut self.budget) {
                     requests.push(request);
                 }
             }
         }
-        if self.up {
-            if !self.counting_items
-                && let Some(query) = self.libraries.start_count(now, &mut self.budget)
-            {
-                self.counting_items = true;
-                requests.push(PlexRequest::Items(query));
-            }
-            self.start_titles(now, &mut requests);
-        }
         requests
+    }
+
+    fn follow_ended_transcodes(&mut self, now: Instant) {
+        let ended = self.active_transcodes.settle(now);
+        if !ended.is_empty() {
+            self.poll_transcodes(Some(now));
+        }
+        if ended.iter().any(|id| self.sessions.carries(id)) {
+            self.schedule.sessions.request(now, Priority::Medium);
+        }
     }
 
     fn start_titles(&mut self, now: Instant, requests: &mut Vec<PlexRequest>) {
         while let Some((due, id)) = self.next_title()
             && due <= now
         {
-            if self.titles_need_permits() && !self.budget.take(Purpose::Viewing, now) {
+            if self.titles_need_permits()
+                && !self.budget.take(Purpose::Viewing, Priority::High, now)
+            {
                 return;
             }
             self.sessions.titles.start(id);
@@ -77,7 +90,7 @@ impl State {
         let (due, id) = self.sessions.titles.next()?;
         let permit = self
             .budget
-            .next_permit(Purpose::Viewing)
+            .next_permit(Purpose::Viewing, Priority::High)
             .filter(|_| self.titles_need_permits());
         Some((permit.map_or(due, |permit| due.max(permit)), id))
     }
@@ -99,7 +112,7 @@ impl State {
     /// When a client's report causes a listing: only that has its bitrate and bandwidth.
     fn next_refresh(&self) -> Option<Instant> {
         let wanted = self.refresh_wanted?;
-        let spare = self.budget.next_spare_permit(Purpose::Viewing);
+        let spare = self.budget.next_permit(Purpose::Viewing, Priority::Low);
         let slot = &self.schedule.sessions;
         let earliest = self
             .refreshed
@@ -132,6 +145,7 @@ impl State {
             schedule.sessions.due(budget),
             self.next_silence_check(),
             self.next_refresh(),
+            self.active_transcodes.next_end(),
             self.sessions.next_expiry(),
             self.libraries
                 .next_due(budget)

@@ -63,6 +63,12 @@ impl Identity {
         !self.info().is_empty() && self.info() == other.info()
     }
 
+    /// Whether both have a `Session.id` of their own.
+    #[must_use]
+    pub fn other_info(&self, other: &Self) -> bool {
+        differ(self.info(), other.info())
+    }
+
     /// `Session.id`, empty where Plex omits it.
     #[must_use]
     pub fn info(&self) -> &str {

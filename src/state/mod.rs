@@ -18,6 +18,7 @@
 //! | `source`, `causes` | the file behind a session, why it is transcoded |
 //! | `responses` | what Plex's responses change |
 //! | `server` | what `/` says about the server |
+//! | `active_transcodes` | Plex's count of transcodes |
 //! | `libraries`, `item_count`, `activities` | libraries and their counts, background activities |
 //! | `statistics`, `bandwidth` | host load, bytes sent |
 //! | `exporter` | counters about the exporter itself |
@@ -26,6 +27,7 @@
 //! | `actions` | the effects of a change |
 
 pub mod actions;
+mod active_transcodes;
 mod activities;
 mod bandwidth;
 mod budget;
@@ -73,9 +75,10 @@ use log::Level;
 
 use self::{
     actions::{Actions, Effects},
+    active_transcodes::ActiveTranscodes,
     activities::Activities,
     bandwidth::SentBytes,
-    budget::RequestBudget,
+    budget::{Demand, Priority, RequestBudget},
     error_log::ErrorLog,
     exporter::Exporter,
     libraries::Libraries,
@@ -121,7 +124,7 @@ pub struct State {
     /// Whether the notification socket is connected.
     pub socket_up: bool,
     /// Video transcodes running.
-    pub active_transcodes: Expiring<Option<f64>>,
+    pub active_transcodes: ActiveTranscodes,
     /// All plays.
     pub sessions: Sessions,
     /// All libraries.
@@ -161,8 +164,6 @@ pub struct State {
     refresh_wanted: Option<Instant>,
     /// When a report last caused a listing.
     refreshed: Option<Instant>,
-    /// A transcode began or ended at this moment, and Plex's count has not changed since.
-    transcodes_changed: Option<Instant>,
     error_log: ErrorLog,
     connected_before: bool,
     hide: HiddenLabels,
@@ -181,7 +182,7 @@ impl State {
             hangs: false,
             last_response: None,
             socket_up: false,
-            active_transcodes: Expiring::default(),
+            active_transcodes: ActiveTranscodes::default(),
             sessions: Sessions::new(hide),
             libraries: Libraries::default(),
             starts: BTreeMap::new(),
@@ -204,7 +205,6 @@ impl State {
             last_live: None,
             refresh_wanted: None,
             refreshed: None,
-            transcodes_changed: None,
             error_log: ErrorLog::default(),
             connected_before: false,
             hide,
@@ -306,8 +306,8 @@ impl State {
         for library in effects.starts.drain(..) {
             *self.starts.entry(library).or_default() += 1;
         }
-        if let Some(moment) = effects.sessions_at {
-            self.schedule.sessions.request(moment);
+        for (moment, priority) in effects.sessions.iter() {
+            self.schedule.sessions.request(moment, priority);
         }
         if effects.refresh_sessions {
             self.refresh_wanted.get_or_insert(now);
@@ -318,19 +318,21 @@ impl State {
             let moment = listed
                 .filter(|listed| since <= *listed)
                 .map_or(now, |listed| listed + schedule::PROVIDERS_AWAITED);
-            self.schedule.providers.request(moment);
+            self.schedule.providers.request(moment, Priority::High);
         }
         self.log_dropped(&mut effects);
-        let polling = self.polls_sessions(now);
-        let mut live = self.sessions.live().len();
-        if live > 0 {
+        let mut demand = Demand {
+            sessions: self.sessions.live().len(),
+            counts: self.libraries.counts_per_hour(),
+            polling: self.polls_sessions(now),
+        };
+        if demand.sessions > 0 {
             self.last_live = Some(now);
         } else if self.last_live.is_some_and(|last| now < last + LIVE_LINGERS) {
             // Between two items, no session is live for a moment.
-            live = 1;
+            demand.sessions = 1;
         }
-        self.budget
-            .adapt(live, self.libraries.counts_per_hour(), polling, now);
+        self.budget.adapt(demand, now);
         Actions {
             requests: self.due(now),
             log_lines: effects.log_lines,

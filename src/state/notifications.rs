@@ -8,7 +8,9 @@ use std::time::Instant;
 
 use log::Level;
 
-use super::{State, actions::Effects, error_log::Subject, schedule};
+use super::{
+    State, actions::Effects, budget::Priority, classify::transcode_id, error_log::Subject, schedule,
+};
 use crate::{
     clock::Timestamp,
     plex::{
@@ -39,11 +41,13 @@ impl State {
             // Without a socket, `/` is polled less often.
             let server = now.monotonic + schedule::SERVER;
             self.schedule.server.hasten(server);
-            self.schedule.activities.request(now.monotonic);
+            self.schedule
+                .activities
+                .request(now.monotonic, Priority::Low);
         } else {
             self.socket_flapped(now.monotonic, effects);
             let activities = &mut self.schedule.activities;
-            activities.request_spaced(now.monotonic, schedule::SOCKET_STABLE);
+            activities.request_spaced(now.monotonic, schedule::SOCKET_STABLE, Priority::Low);
         }
     }
 
@@ -100,10 +104,16 @@ impl State {
                 }
             }
             Payload::Transcode(event, transcodes) => {
-                if event != TranscodeEvent::Update && !transcodes.is_empty() {
-                    self.transcodes_changed(now);
-                }
                 for transcode in transcodes {
+                    let id = transcode.key.get().map_or("", |key| transcode_id(key));
+                    match event {
+                        TranscodeEvent::Start => {
+                            let poll = self.active_transcodes.started(id, now);
+                            self.poll_transcodes(poll);
+                        }
+                        TranscodeEvent::End => self.active_transcodes.ended(id, now),
+                        TranscodeEvent::Update => {}
+                    }
                     self.sessions
                         .on_transcode_notification(event, transcode, now, effects);
                 }
@@ -128,8 +138,8 @@ impl State {
                     self.library_changed(change, now);
                 }
             }
-            Payload::UpdateChanged => self.schedule.updater.request(now),
-            Payload::ReachabilityChanged => self.schedule.server.request(now),
+            Payload::UpdateChanged => self.schedule.updater.request(now, Priority::Low),
+            Payload::ReachabilityChanged => self.schedule.server.request(now, Priority::Low),
             Payload::Undecodable => effects.refresh_sessions = true,
             Payload::Nothing => {}
         }
@@ -143,14 +153,13 @@ impl State {
         // Names, sizes, durations and new libraries are in the list.
         let soon = now + schedule::PROVIDERS_CHANGED;
         let providers = &mut self.schedule.providers;
-        providers.request_spaced(soon, schedule::PROVIDERS_MIN_INTERVAL);
+        providers.request_spaced(soon, schedule::PROVIDERS_MIN_INTERVAL, Priority::Medium);
     }
 
-    /// A transcode began or ended: Plex's own count follows within a moment.
-    pub(super) fn transcodes_changed(&mut self, now: Instant) {
-        self.transcodes_changed = Some(now);
-        self.schedule
-            .server
-            .request(now + schedule::SERVER_TRANSCODE);
+    /// Polls `/` for its count of transcodes.
+    pub(super) fn poll_transcodes(&mut self, moment: Option<Instant>) {
+        if let Some(moment) = moment {
+            self.schedule.server.request(moment, Priority::Medium);
+        }
     }
 }

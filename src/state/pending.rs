@@ -11,6 +11,7 @@ use std::{
 
 use super::{
     actions::Effects,
+    budget::Priority,
     phase::{Observed, Phase},
 };
 use crate::plex::id::Id;
@@ -28,6 +29,9 @@ const KEEP_STOPPED: Duration = Duration::from_secs(30);
 const MAX_KEYS: usize = 256;
 /// Items in a row under one key, for listings that take longer than a track.
 const MAX_ITEMS: usize = 8;
+/// Sessions that notifications name and no listing shows are urgent for this many listings in a row.
+/// A server that keeps doing that has sessions which it never lists.
+const MAX_FRUITLESS: u32 = 30;
 /// Older observations do not apply to a session that is listed now.
 const STALE: Duration = Duration::from_secs(24);
 
@@ -72,6 +76,8 @@ impl PendingItem {
 pub struct Pending {
     /// Sessions, by key.
     sessions: BTreeMap<Box<str>, PendingSession>,
+    /// Listings in a row that showed nothing of what was pending.
+    fruitless: u32,
     /// Transcodes that no listed session carries, with the listings that each has caused and when
     /// it was last named.
     transcodes: BTreeMap<Box<str>, (u8, Instant)>,
@@ -132,6 +138,7 @@ impl Pending {
     pub fn take(&mut self, key: &str, listed: Option<Id>, started: Instant) -> Option<Found> {
         let session = self.sessions.get_mut(key)?;
         let index = session.items.iter().rposition(|item| item.is(listed))?;
+        self.fruitless = 0;
         let found = session.items.drain(..=index).next_back();
         let superseded = session.items.first().map(|next| next.observed.first);
         if session.items.is_empty() {
@@ -181,6 +188,16 @@ impl Pending {
         new
     }
 
+    /// How urgent a listing is for a session that is not listed yet.
+    #[must_use]
+    pub fn priority(&self) -> Priority {
+        if self.fruitless < MAX_FRUITLESS {
+            Priority::High
+        } else {
+            Priority::Medium
+        }
+    }
+
     /// Schedules further listings for sessions that a listing requested at `started` did not show.
     pub fn recheck(&mut self, started: Instant, now: Instant, effects: &mut Effects) {
         self.sessions.retain(|_, session| {
@@ -189,17 +206,21 @@ impl Pending {
                 .retain(|item| item.stopped.is_none_or(|at| now < at + KEEP_STOPPED));
             !session.items.is_empty() && now < session.last + KEEP
         });
+        let priority = self.priority();
+        let mut rechecked = false;
         for session in self.sessions.values_mut() {
             if session.items.iter().all(|item| item.stopped.is_some()) {
                 continue;
             }
             if session.first >= started {
-                effects.request_sessions(now);
+                effects.request_sessions(now, priority);
             } else if let Some(pause) = RETRIES.get(session.retries) {
                 session.retries += 1;
-                effects.request_sessions(now + Duration::from_millis(*pause));
+                rechecked = true;
+                effects.request_sessions(now + Duration::from_millis(*pause), priority);
             }
         }
+        self.fruitless = self.fruitless.saturating_add(u32::from(rechecked));
     }
 
     /// The number of pending keys.
@@ -253,7 +274,7 @@ mod tests {
         pending.stop("7", None, stopped);
         let mut effects = Effects::default();
         pending.recheck(stopped, stopped, &mut effects);
-        assert_eq!(effects.sessions_at, None);
+        assert_eq!(effects.sessions.iter().count(), 0);
         let found = pending.take("7", id(2), now).unwrap();
         assert_eq!(found.stopped, Some(stopped));
         assert_eq!(found.observed.played, Duration::from_secs(2));

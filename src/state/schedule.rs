@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::budget::{Purpose, RequestBudget};
+use super::budget::{Priority, Purpose, RequestBudget};
 use crate::plex::request::PlexRequest;
 
 /// `/`: whether Plex is up, its version, its active transcodes.
@@ -11,10 +11,6 @@ pub const SERVER: Duration = Duration::from_secs(15);
 pub const SERVER_POLLING: Duration = Duration::from_secs(40);
 /// The longest pause between attempts at `/` while it fails.
 const SERVER_RETRY: Duration = Duration::from_secs(10);
-/// `/` after a start or an end of a transcode: Plex's own count follows within a moment …
-pub const SERVER_TRANSCODE: Duration = Duration::from_millis(500);
-/// … or a bit later: it is polled again when it has not changed.
-pub const SERVER_TRANSCODE_AGAIN: Duration = Duration::from_millis(2_500);
 /// The pause after Plex refused a request for lack of rights: more requests only fill its log.
 pub const REFUSED: Duration = Duration::from_secs(15);
 /// `/media/providers`: which libraries there are.
@@ -37,6 +33,8 @@ pub const SESSIONS_POLLING_IDLE: Duration = Duration::from_secs(10);
 const SESSIONS_RETRY: Duration = Duration::from_secs(30);
 /// `/statistics/…`, no session: the window that Plex re-sends covers two minutes.
 pub const STATISTICS_IDLE: Duration = Duration::from_secs(30);
+/// `/statistics/…` without a socket, no session: other endpoints are polled more often then.
+pub const STATISTICS_POLLING_IDLE: Duration = Duration::from_mins(1);
 /// `/statistics/…` while sessions are live.
 pub const STATISTICS_LIVE: Duration = Duration::from_secs(15);
 /// `/statistics/…` without Plex Pass; sooner when a Pass arrives.
@@ -65,13 +63,33 @@ pub fn retry_pause(failures: u32) -> Duration {
     Duration::from_secs(1 << failures.saturating_sub(1).min(6))
 }
 
+/// When something is requested beyond the timetable, by priority: the earliest moments.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Requested([Option<Instant>; 3]);
+
+impl Requested {
+    /// Adds a request.
+    pub fn add(&mut self, moment: Instant, priority: Priority) {
+        let earliest = &mut self.0[priority as usize];
+        *earliest = Some(earliest.map_or(moment, |before| before.min(moment)));
+    }
+
+    /// The moment of each priority.
+    pub fn iter(&self) -> impl Iterator<Item = (Instant, Priority)> {
+        [Priority::Low, Priority::Medium, Priority::High]
+            .into_iter()
+            .zip(self.0)
+            .filter_map(|(priority, moment)| Some((moment?, priority)))
+    }
+}
+
 /// The schedule of one kind of request: when it is due, and whether it is in flight.
 #[derive(Debug, Clone, Copy)]
 pub struct Slot {
     /// By the timetable.
     scheduled: Option<Instant>,
     /// In addition to the timetable, with a permit.
-    requested: Option<Instant>,
+    requested: Requested,
     in_flight: bool,
     /// By the timetable, once more after the request in flight.
     again: bool,
@@ -91,7 +109,7 @@ impl Slot {
         Self {
             purpose,
             scheduled: due.into(),
-            requested: None,
+            requested: Requested::default(),
             in_flight: false,
             again: false,
             last_started: None,
@@ -103,14 +121,15 @@ impl Slot {
 
     /// Requests it at `moment` or earlier. While a request is in flight, another one follows: the
     /// pending response may be older than the reason for this call.
-    pub fn request(&mut self, moment: Instant) {
-        self.requested = Some(self.requested.map_or(moment, |due| due.min(moment)));
+    pub fn request(&mut self, moment: Instant, priority: Priority) {
+        self.requested.add(moment, priority);
     }
 
     /// Requests it at `moment`, or `interval` after the last response if that is later.
-    pub fn request_spaced(&mut self, moment: Instant, interval: Duration) {
+    pub fn request_spaced(&mut self, moment: Instant, interval: Duration, priority: Priority) {
         let earliest = self.last_completed.map(|completed| completed + interval);
-        self.request(earliest.map_or(moment, |earliest| moment.max(earliest)));
+        let moment = earliest.map_or(moment, |earliest| moment.max(earliest));
+        self.request(moment, priority);
     }
 
     /// Moves the timetable forward to `moment`; while a request is in flight, another one follows,
@@ -145,7 +164,20 @@ impl Slot {
     /// Whether it is in flight, or requested in addition to the timetable.
     #[must_use]
     pub fn is_pending(&self) -> bool {
-        self.in_flight || self.requested.is_some()
+        self.in_flight || self.requested.iter().next().is_some()
+    }
+
+    /// When a request with a permit can start.
+    fn next_requested(&self, budget: &RequestBudget) -> Option<(Instant, Priority)> {
+        let bundled = self.last_started.map(|started| started + BUNDLE);
+        self.requested
+            .iter()
+            .map(|(moment, priority)| {
+                let permit = budget.next_permit(self.purpose, priority);
+                let earliest = [bundled, permit].into_iter().flatten();
+                (earliest.fold(moment, Instant::max), priority)
+            })
+            .min()
     }
 
     /// When it can start next, unless it is in flight.
@@ -154,13 +186,7 @@ impl Slot {
         if self.in_flight {
             return None;
         }
-        let bundled = self.last_started.map(|started| started + BUNDLE);
-        let requested = self.requested.map(|moment| {
-            [bundled, budget.next_permit(self.purpose)]
-                .into_iter()
-                .flatten()
-                .fold(moment, Instant::max)
-        });
+        let requested = self.next_requested(budget).map(|(moment, _)| moment);
         [self.scheduled, requested].into_iter().flatten().min()
     }
 
@@ -169,12 +195,16 @@ impl Slot {
         if self.due(budget).is_none_or(|due| due > now) {
             return false;
         }
-        // A request that is due by the timetable takes no permit.
-        if self.scheduled.is_none_or(|due| due > now) && !budget.take(self.purpose, now) {
-            return false;
+        if self.scheduled.is_some_and(|due| due <= now) {
+            budget.charge(self.purpose, now);
+        } else {
+            let requested = self.next_requested(budget);
+            if !requested.is_some_and(|(_, priority)| budget.take(self.purpose, priority, now)) {
+                return false;
+            }
         }
         self.scheduled = None;
-        self.requested = None;
+        self.requested = Requested::default();
         self.in_flight = true;
         self.last_started = Some(now);
         true
@@ -216,7 +246,7 @@ impl Schedule {
     pub fn plex_recovered(&mut self, now: Instant) {
         for (slot, _) in self.while_plex_is_up() {
             if slot.failures > 0 {
-                slot.request(now);
+                slot.request(now, Priority::High);
             }
         }
         // The outage cleared the running activities.
@@ -260,12 +290,12 @@ mod tests {
     fn the_first_request_after_a_quiet_moment_starts_at_once_and_a_burst_costs_one_more() {
         let (mut slot, mut budget, start) = slot();
         let now = start + Duration::from_secs(1);
-        slot.request(now);
+        slot.request(now, Priority::High);
         assert!(slot.start_if_due(now, &mut budget));
         slot.completed(&Ok::<_, ()>(()), now, INTERVAL);
         for millisecond in 1..50 {
             let now = now + Duration::from_millis(millisecond);
-            slot.request(now);
+            slot.request(now, Priority::High);
             assert!(!slot.start_if_due(now, &mut budget));
         }
         assert_eq!(slot.due(&budget), Some(now + BUNDLE));
@@ -277,7 +307,7 @@ mod tests {
         let (mut slot, mut budget, start) = slot();
         let now = start + INTERVAL;
         assert!(slot.start_if_due(now, &mut budget));
-        slot.request(now + BUNDLE);
+        slot.request(now + BUNDLE, Priority::High);
         assert_eq!(slot.due(&budget), None);
         slot.completed(&Ok::<_, ()>(()), now + BUNDLE, INTERVAL);
         assert!(slot.start_if_due(now + BUNDLE, &mut budget));
@@ -321,8 +351,8 @@ mod tests {
     #[test]
     fn without_a_permit_a_request_waits_for_the_timetable() {
         let (mut slot, mut budget, start) = slot();
-        while budget.take(Purpose::Viewing, start) {}
-        slot.request(start + BUNDLE);
+        while budget.take(Purpose::Viewing, Priority::High, start) {}
+        slot.request(start + BUNDLE, Priority::High);
         assert!(!slot.start_if_due(start + BUNDLE, &mut budget));
         assert!(slot.start_if_due(start + INTERVAL, &mut budget));
     }

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use crate::plex::{lenient::Number, wire::ResourceSample};
 
 /// A value that Plex has not supplied for this long disappears instead of freezing.
-const STALE_AFTER: Duration = Duration::from_mins(1);
+const STALE_AFTER: Duration = Duration::from_secs(75);
 
 /// A value that expires when Plex stops supplying it.
 #[derive(Debug)]

@@ -171,7 +171,8 @@ fn the_same_item_under_another_rating_key_continues() {
     assert_live(&page, 1);
     assert_near(seconds(&page, 1), 60.0, 1.1, "the one item");
     assert_eq!(page.sum("plex_plays_total", &[]), 1.0);
-    assert!(pure.requested("/status/sessions", 50.0) < 20);
+    // The reports alone cause one every three seconds.
+    assert!(pure.requested("/status/sessions", 50.0) <= 17 + 7);
 }
 
 #[test]

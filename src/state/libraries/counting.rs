@@ -6,7 +6,7 @@ use super::Libraries;
 use crate::{
     plex::{error::PlexError, id::Id, request::ItemsQuery, wire::Items},
     state::{
-        budget::{Purpose, RequestBudget},
+        budget::{Priority, Purpose, RequestBudget},
         item_count::{CONTENTS_INTERVAL, RECOUNT},
     },
 };
@@ -70,7 +70,7 @@ impl Libraries {
                 .iter_mut()
                 .filter(|(_, library)| library.count.requested.is_some_and(|due| due <= now))
                 .min_by_key(|(_, library)| library.count.requested)
-                .filter(|_| budget.take(Purpose::Upkeep, now))?,
+                .filter(|_| budget.take(Purpose::Upkeep, Priority::Medium, now))?,
         };
         library.count.started(by_permit);
         Some(ItemsQuery {
@@ -82,7 +82,7 @@ impl Libraries {
     /// When the next count can start.
     #[must_use]
     pub fn next_due(&self, budget: &RequestBudget) -> Option<Instant> {
-        let permit = budget.next_permit(Purpose::Upkeep);
+        let permit = budget.next_permit(Purpose::Upkeep, Priority::Medium);
         self.by_id
             .values()
             .map(|library| {

@@ -264,6 +264,17 @@ impl Play {
         listed + REWIND < before && listed <= passed.as_secs_f64() * 1_000.0 + REWIND
     }
 
+    /// Applies the position of a notification. After an interruption, one further back may belong to
+    /// another play under the same key; the next listing decides, which needs the old position.
+    pub fn notify_offset(&mut self, offset: f64, interrupted: bool) {
+        let forward = self
+            .view_offset
+            .is_none_or(|before| offset + REWIND >= before);
+        if forward || !interrupted {
+            self.view_offset = Some(offset);
+        }
+    }
+
     /// Applies a notification at `now` that reports `phase`.
     pub fn on_notification(&mut self, phase: Phase, now: Instant) -> Credit {
         self.notified = Some(now);

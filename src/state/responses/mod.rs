@@ -5,8 +5,9 @@ mod server;
 use std::time::Instant;
 
 use super::{
-    MAX_ACCOUNTS, State, actions::Effects, duration_table::MAX_LABEL_SETS, error_log::Subject,
-    lasting::HIDDEN, libraries::MAX_LIBRARIES, schedule, sessions::RepeatedText, statistics::Load,
+    MAX_ACCOUNTS, State, actions::Effects, budget::Priority, duration_table::MAX_LABEL_SETS,
+    error_log::Subject, lasting::HIDDEN, libraries::MAX_LIBRARIES, schedule,
+    sessions::RepeatedText, statistics::Load,
 };
 use crate::{
     clock::Timestamp,
@@ -60,7 +61,7 @@ impl State {
                     && self.last_response.is_none_or(|at| at < started);
                 if request != PlexRequest::Server && self.up {
                     // Do not wait for the regular poll to see that Plex is gone.
-                    self.schedule.server.request(now.monotonic);
+                    self.schedule.server.request(now.monotonic, Priority::High);
                 }
             }
             _ => {
@@ -105,7 +106,7 @@ impl State {
         } else if *request == PlexRequest::Updater && settle_missing(result).is_ok() {
             self.update_available = None;
         }
-        let statistics = self.statistics_interval(result);
+        let statistics = self.statistics_interval(result, now);
         let schedule = &mut self.schedule;
         let (slot, interval) = match request {
             PlexRequest::Resources => (&mut schedule.resources, statistics),
@@ -160,7 +161,7 @@ impl State {
             });
         self.sent.set((), now);
         if look_up && !hidden {
-            self.schedule.accounts.request(now);
+            self.schedule.accounts.request(now, Priority::Medium);
         }
     }
 
@@ -180,7 +181,7 @@ impl State {
                 && self.unknown_accounts.insert(account)
                 && !self.hide.user
             {
-                self.schedule.accounts.request(now);
+                self.schedule.accounts.request(now, Priority::Medium);
             }
         }
     }
@@ -200,7 +201,7 @@ impl State {
         }
         if self.sessions.live().any(|play| play.labels.user.is_empty()) {
             // The next listing may name them.
-            self.schedule.sessions.request(now);
+            self.schedule.sessions.request(now, Priority::Medium);
         }
     }
 
@@ -253,10 +254,11 @@ impl State {
             self.sessions
                 .apply_listing(listed, repeated, started, now, effects);
             if self.sessions.video_transcodes() != before {
-                self.transcodes_changed(now);
+                let poll = self.active_transcodes.changed(now);
+                self.poll_transcodes(Some(poll));
             }
             if !self.up {
-                self.schedule.server.request(now);
+                self.schedule.server.request(now, Priority::High);
             }
         }
         let live = self.sessions.live().len() > 0;
@@ -278,7 +280,7 @@ impl State {
     fn names_changed(&self, now: Instant, effects: &mut Effects) {
         let repeated = RepeatedText::of(self.server.as_ref(), &self.libraries);
         if self.sessions.outgrown_by(repeated) {
-            effects.request_sessions(now);
+            effects.request_sessions(now, Priority::Medium);
         }
     }
 
@@ -341,7 +343,7 @@ impl State {
         let Some(outcome) = self.libraries.apply_count(query, items, started, now) else {
             if matches!(result, Err(PlexError::NotFound)) {
                 let providers = &mut self.schedule.providers;
-                providers.request_spaced(now, schedule::PROVIDERS_MIN_INTERVAL);
+                providers.request_spaced(now, schedule::PROVIDERS_MIN_INTERVAL, Priority::Medium);
             }
             return;
         };
@@ -357,14 +359,15 @@ impl State {
         );
     }
 
-    fn statistics_interval(&self, result: &Response) -> std::time::Duration {
+    fn statistics_interval(&self, result: &Response, now: Instant) -> std::time::Duration {
         match result {
             Err(PlexError::NotFound | PlexError::Unauthorized | PlexError::Forbidden) => {
                 schedule::STATISTICS_WITHOUT_PASS
             }
             _ if !self.has_plex_pass() => schedule::STATISTICS_WITHOUT_PASS,
-            _ if self.sessions.live().len() == 0 => schedule::STATISTICS_IDLE,
-            _ => schedule::STATISTICS_LIVE,
+            _ if self.sessions.live().len() > 0 => schedule::STATISTICS_LIVE,
+            _ if self.polls_sessions(now) => schedule::STATISTICS_POLLING_IDLE,
+            _ => schedule::STATISTICS_IDLE,
         }
     }
 }

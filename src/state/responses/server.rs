@@ -67,15 +67,8 @@ impl State {
             self.reset_for_another_server(now);
         }
         let transcodes = server.transcoder_active_video_sessions.non_negative();
-        let before = self.active_transcodes.get(now.monotonic).copied().flatten();
-        self.active_transcodes.set(transcodes, now.monotonic);
-        if let Some(changed) = self.transcodes_changed.take() {
-            let again = changed + schedule::SERVER_TRANSCODE_AGAIN;
-            if before == transcodes && now.monotonic < again {
-                self.transcodes_changed = Some(changed);
-                self.schedule.server.request(again);
-            }
-        }
+        let again = self.active_transcodes.set(transcodes, now.monotonic);
+        self.poll_transcodes(again);
         let older = self.server.as_ref();
         if older.is_none_or(|older| older.version != newer.version) {
             effects.log(

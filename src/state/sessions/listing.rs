@@ -16,6 +16,7 @@ use crate::{
     },
     state::{
         actions::Effects,
+        budget::Priority,
         identity::Identity,
         phase::Phase,
         play::{EndReason, Play, Title},
@@ -121,7 +122,7 @@ impl Sessions {
         self.touched.everything = true;
         if self.live.len() > keys.len() {
             // Some became live after this response was written; the next one decides.
-            effects.request_sessions(now);
+            effects.request_sessions(now, Priority::Medium);
         }
         self.pending.recheck(started, now, effects);
         self.recheck(now, effects);
@@ -130,9 +131,11 @@ impl Sessions {
 
     /// Whether the listed `session` is the live `play` under its key.
     fn continues(&self, play: &Play, session: &Session, started: Instant) -> bool {
-        let interrupted = play.interruptions != self.interruptions;
-        let another = play.identity.differs(&Identity::of(session));
-        !another && (!interrupted || !is_new_start(play, session, started))
+        let listed = Identity::of(session);
+        // Plex may have restarted before the loss of the socket is noticed.
+        let interrupted =
+            play.interruptions != self.interruptions || play.identity.other_info(&listed);
+        !play.identity.differs(&listed) && (!interrupted || !is_new_start(play, session, started))
     }
 
     fn apply_session(
@@ -160,7 +163,7 @@ impl Sessions {
         let mut play = match self.origin(session, key, started, now, notified) {
             Origin::Stopped { recheck } => {
                 if recheck {
-                    effects.request_sessions(now + STOPPED_RECHECK);
+                    effects.request_sessions(now + STOPPED_RECHECK, Priority::Medium);
                 }
                 return;
             }
@@ -201,7 +204,7 @@ impl Sessions {
             if let Some(play) = self.live.remove(key) {
                 // It is still listed although it has stopped.
                 self.finish(play, EndReason::Stopped, stopped, effects);
-                effects.request_sessions(now + STOPPED_RECHECK);
+                effects.request_sessions(now + STOPPED_RECHECK, Priority::Medium);
             }
             return;
         }

@@ -26,6 +26,7 @@ use self::{
 };
 use super::{
     actions::Effects,
+    budget::Priority,
     ended::EndedPlays,
     labels::LabelValues,
     lasting::Lasting,
@@ -121,6 +122,12 @@ impl Sessions {
     #[must_use]
     pub fn kept(&self) -> (usize, usize) {
         (self.ended.iter().len(), self.pending.count())
+    }
+
+    /// Whether a live session carries this transcode.
+    #[must_use]
+    pub fn carries(&self, transcode: &str) -> bool {
+        self.by_transcode.contains_key(transcode)
     }
 
     /// The number of transcodes that no listed session has.
@@ -301,7 +308,7 @@ impl Sessions {
     /// Requests another listing soon while an ended session may still be listed.
     fn recheck(&mut self, now: Instant, effects: &mut Effects) {
         if let Some(until) = self.recheck_until.filter(|until| now < *until) {
-            effects.request_sessions(until.min(now + STOP_RECHECK));
+            effects.request_sessions(until.min(now + STOP_RECHECK), Priority::Medium);
         }
     }
 

@@ -12,11 +12,11 @@ use crate::{
         notification::{Playing, TranscodeEvent},
         wire::TranscodeSession,
     },
-    state::{actions::Effects, classify::transcode_id, phase::Phase, play::EndReason},
+    state::{
+        actions::Effects, budget::Priority, classify::transcode_id, phase::Phase, play::EndReason,
+    },
 };
 
-/// An `.end` of a transcode that no `.start` follows for this long causes a listing.
-const SEEK_GRACE: Duration = Duration::from_millis(1_500);
 /// When a client alternates between two items, a listing is delayed by this, doubled each time …
 const REFUTED_PAUSE: Duration = Duration::from_millis(500);
 /// … up to `2^MAX_REFUTED` times.
@@ -50,11 +50,11 @@ impl Sessions {
                 self.pending.stop(key, item, now);
                 // A stop may come under a key of its own (node-plex-api#80).
                 if item.is_some() && self.live.values().any(|play| play.rating_key == item) {
-                    effects.request_sessions(now);
+                    effects.request_sessions(now, Priority::Medium);
                     self.recheck_until = Some(now + STOP_RECHECKS);
                 }
             } else if self.pending.on_notification(key, item, phase, now) {
-                effects.request_sessions(now);
+                effects.request_sessions(now, self.pending.priority());
             }
             return;
         };
@@ -66,7 +66,7 @@ impl Sessions {
             (true, true) => {
                 self.pending.stop(key, item, now);
                 if play.clock.superseded().is_some() {
-                    effects.request_sessions(now);
+                    effects.request_sessions(now, Priority::Medium);
                 }
             }
             // A stop that names no item concerns the listed one: a listing shows whether the next
@@ -79,18 +79,20 @@ impl Sessions {
                     self.finish(play, EndReason::Stopped, now, effects);
                 }
                 // The next item under its key may be listed already, or in a moment.
-                effects.request_sessions(now);
+                effects.request_sessions(now, Priority::High);
                 self.recheck_until = self.recheck_until.max(Some(now + STOP_SETTLES));
             }
             // The next item under the same key: a listing describes it.
             (false, true) => {
                 let credit = play.clock.supersede(now);
-                let pause = match play.refuted {
-                    (refuted, times) if refuted == item => REFUTED_PAUSE * (1 << times),
-                    _ => Duration::ZERO,
+                let (pause, priority) = match play.refuted {
+                    (refuted, times) if refuted == item => {
+                        (REFUTED_PAUSE * (1 << times), Priority::Medium)
+                    }
+                    _ => (Duration::ZERO, Priority::High),
                 };
                 if self.pending.on_notification(key, item, phase, now) {
-                    effects.request_sessions(now + pause);
+                    effects.request_sessions(now + pause, priority);
                 }
                 self.record(key, credit);
             }
@@ -109,10 +111,11 @@ impl Sessions {
                 }
                 let transcode = playing.transcode_session.get().map(transcode_id);
                 if transcode.is_some_and(|transcode| play.is_new_transcode(transcode)) {
-                    effects.request_sessions(now);
+                    effects.request_sessions(now, Priority::Medium);
                 }
+                let interrupted = play.interruptions != self.interruptions;
                 if let Some(offset) = playing.view_offset.non_negative() {
-                    play.view_offset = Some(offset);
+                    play.notify_offset(offset, interrupted);
                 }
                 if let Some(phase) = phase {
                     // Its bitrate and bandwidth may have changed, too.
@@ -173,16 +176,15 @@ impl Sessions {
             self.touched.key(&play.session);
         }
         match (event, play) {
-            // Not the end of playback: a seek ends and starts the same key within a second.
-            (TranscodeEvent::End, Some(_)) => effects.request_sessions(now + SEEK_GRACE),
+            // Not the end of playback; whether it is a seek is yet to be seen.
+            (TranscodeEvent::End, _) => {}
             (_, Some(play)) => play.update_transcode(transcode, event == TranscodeEvent::Start),
-            (TranscodeEvent::End, None) => {}
             // A session may have begun with it or changed to it. A transcode that no session
             // carries (a download) sends updates every few seconds, of which only the first few
             // count.
             (_, None) => {
                 if self.pending.on_transcode(&id, now) {
-                    effects.request_sessions(now);
+                    effects.request_sessions(now, Priority::Medium);
                 }
             }
         }

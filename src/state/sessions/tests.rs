@@ -435,6 +435,31 @@ fn after_a_restart_of_plex_a_play_continues_under_another_key() {
 }
 
 #[test]
+fn a_film_begun_again_after_a_restart_is_another_play_though_its_notification_comes_first() {
+    let mut driver = playing();
+    driver.list(&[session("1", "101", 600_000)]);
+    driver.run(60.0);
+    driver.socket_down();
+    let mut again = session("1", "101", 100);
+    again["Session"]["id"] = json!("another");
+    driver.list(&[again]);
+    driver.apply(crate::event::Event::SocketUp);
+    let playing = json!({"sessionKey": "1", "ratingKey": "101", "state": "playing",
+        "viewOffset": 0});
+    driver.notify("playing", "PlaySessionStateNotification", &playing);
+    driver.run(1.0);
+    assert_eq!(driver.state.starts.values().sum::<u64>(), 2);
+    // The loss of the socket may be noticed after the first listing of what plays now.
+    let mut third = session("1", "101", 0);
+    third["Session"]["id"] = json!("third");
+    driver.list(&[session("1", "101", 600_000)]);
+    driver.run(30.0);
+    driver.list(&[third]);
+    driver.run(60.0);
+    assert_eq!(driver.state.starts.values().sum::<u64>(), 3);
+}
+
+#[test]
 fn a_new_transcode_in_a_report_causes_one_listing() {
     let mut driver = playing();
     report(&mut driver, 1, "playing");
