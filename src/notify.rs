@@ -35,6 +35,8 @@ const CPU_LIMIT: Limit = Limit {
 };
 /// A connection that was paused for this long without catching up is given up: what it reports is old.
 const MAX_PAUSED: Duration = Duration::from_secs(10);
+/// The next one counts as connected only after this long, and only if it keeps up.
+const PROBATION: Duration = Duration::from_secs(15);
 
 /// Runs until `stop` is closed. Events go to `events`; when that is full, this thread waits, and
 /// TCP makes Plex wait in turn. A message on `token_replaced` cuts the pause before the next
@@ -48,6 +50,7 @@ pub fn run(
 ) {
     let mut backoff = Backoff::default();
     let account = cpu_budget::limit(CPU_LIMIT);
+    let mut keeps_up = true;
     let send = |event| {
         let delivery = Delivery {
             event,
@@ -63,10 +66,10 @@ pub fn run(
         let used = token.current();
         let error = match Socket::open(dialer, &used) {
             Ok(socket) => {
-                if !send(Event::SocketUp) {
+                if keeps_up && !send(Event::SocketUp) {
                     return;
                 }
-                match listen(socket, &send, stop) {
+                match listen(socket, &mut keeps_up, &send, stop) {
                     Some(error) => error,
                     None => return,
                 }
@@ -92,13 +95,16 @@ pub fn run(
     }
 }
 
-/// Sends each frame to the event loop until the connection is lost; `None` at shutdown.
+/// Sends each frame to the event loop until the connection is lost; `None` at shutdown. While it does
+/// not keep up with what Plex sends, the frames are ignored.
 fn listen(
     mut socket: Socket,
+    keeps_up: &mut bool,
     send: &impl Fn(Event) -> bool,
     stop: &Receiver<()>,
 ) -> Option<PlexError> {
     cpu_budget::reset_pauses();
+    let opened = Instant::now();
     loop {
         let notification = match socket.receive(WAIT) {
             Ok(Received::Text(text)) => {
@@ -114,6 +120,7 @@ fn listen(
             Err(error) => return Some(error),
         };
         if let Some(notification) = notification
+            && *keeps_up
             && !send(Event::Notification(notification))
         {
             return None;
@@ -122,7 +129,15 @@ fn listen(
             socket.close();
             return None;
         }
-        if cpu_budget::pauses() >= MAX_PAUSED {
+        let pauses = cpu_budget::pauses();
+        if !*keeps_up && pauses.is_zero() && opened.elapsed() >= PROBATION {
+            *keeps_up = true;
+            if !send(Event::SocketUp) {
+                return None;
+            }
+        }
+        if pauses >= MAX_PAUSED {
+            *keeps_up = false;
             socket.close();
             return Some(PlexError::ConnectionLost(
                 "given up: Plex sends more than the exporter has CPU time for (or is it another \

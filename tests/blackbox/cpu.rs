@@ -6,6 +6,8 @@ use std::{
     time::{Duration, Instant},
 };
 
+use serde_json::Value;
+
 use crate::support::{
     exporter::{Exporter, Setup},
     fake_plex::{FakePlex, Fault},
@@ -31,16 +33,16 @@ fn by_thread(exporter: &Exporter) -> BTreeMap<String, f64> {
     all
 }
 
-/// Whatever goes on, the exporter uses no more than [`LIMIT`], and ends at once. Returns its log.
-fn bounded(what: &str, mut exporter: Exporter) -> Vec<String> {
+/// Whatever goes on, the exporter uses no more than [`LIMIT`].
+fn bounded(what: &str, exporter: &Exporter) {
     std::thread::sleep(BURST);
-    let (begun, before) = (Instant::now(), by_thread(&exporter));
+    let (begun, before) = (Instant::now(), by_thread(exporter));
     while begun.elapsed() < MEASURED {
         assert_eq!(exporter.get("/health").status, 200);
         std::thread::sleep(Duration::from_secs(1));
     }
     let mut total = 0.0;
-    for (name, used) in by_thread(&exporter) {
+    for (name, used) in by_thread(exporter) {
         let used = used - before.get(&name).unwrap_or(&0.0);
         let share = used / begun.elapsed().as_secs_f64();
         println!("{what}: {name} {:.2} %", share * 100.0);
@@ -48,13 +50,14 @@ fn bounded(what: &str, mut exporter: Exporter) -> Vec<String> {
     }
     println!("{what}: {:.2} % of a core", total * 100.0);
     assert!(total < LIMIT, "{what}: {total}");
-    let log = exporter.log();
+}
+
+fn ended(mut exporter: Exporter) {
     let (status, took) = exporter.stop_with("TERM");
     assert!(
         status.success() && took < Duration::from_secs(1),
         "{took:?}"
     );
-    log
 }
 
 fn started(plex: &FakePlex) -> Exporter {
@@ -82,33 +85,52 @@ fn text_frame(text: &str) -> Vec<u8> {
     frame
 }
 
-/// The sockets are flooded with these bytes, whenever there is one.
+/// Repeats `work` in the background while `measure` runs.
+fn meanwhile(mut work: impl FnMut() + Send, measure: impl FnOnce()) {
+    struct Done<'a>(&'a AtomicBool);
+    impl Drop for Done<'_> {
+        fn drop(&mut self) {
+            self.0.store(true, Ordering::Release);
+        }
+    }
+    let done = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        // Also when an assertion fails, or the scope would wait for its thread forever.
+        let _done = Done(&done);
+        scope.spawn(|| {
+            while !done.load(Ordering::Acquire) {
+                work();
+            }
+        });
+        measure();
+    });
+}
+
+/// The sockets are flooded with these bytes, whenever there is one; and when there is no flood any
+/// more, the notifications come back.
 fn flooded(what: &str, bytes: &[u8], piece: usize) {
     let plex = FakePlex::default();
     plex.world().play(movie(1, 101, "Alien"));
     let exporter = started(&plex);
-    let done = AtomicBool::new(false);
-    std::thread::scope(|scope| {
-        scope.spawn(|| {
-            let mut flooded = 0;
-            while !done.load(Ordering::Acquire) {
-                if plex.sockets_opened() > flooded {
-                    flooded = plex.sockets_opened();
-                    plex.flood_sockets(bytes, piece);
-                }
-                std::thread::sleep(Duration::from_millis(50));
-            }
-        });
-        let outcome =
-            std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| bounded(what, exporter)));
-        println!("{what}: {} sockets", plex.sockets_opened());
-        done.store(true, Ordering::Release);
-        let log = outcome.unwrap();
-        let given_up = log.iter().filter(|line| line.contains("given up"));
-        assert_eq!(given_up.count(), 1, "{log:#?}");
-        // Meanwhile the sessions are polled, as without a socket.
-        assert!(plex.count("/status/sessions") >= 4);
+    let mut flooded = 0;
+    let flood = || {
+        if plex.sockets_opened() > flooded {
+            flooded = plex.sockets_opened();
+            plex.flood_sockets(bytes, piece);
+        }
+        std::thread::sleep(Duration::from_millis(50));
+    };
+    meanwhile(flood, || bounded(what, &exporter));
+    let log = exporter.log();
+    let given_up = log.iter().filter(|line| line.contains("given up"));
+    assert_eq!(given_up.count(), 1, "{log:#?}");
+    assert!(plex.sockets_opened() > 2);
+    // Meanwhile the sessions are polled, as without a socket.
+    assert!(plex.count("/status/sessions") >= 5);
+    exporter.until(what, Duration::from_secs(70), |samples| {
+        samples.value("plex_websocket_connected", &[]) == Some(1.0)
     });
+    ended(exporter);
 }
 
 #[test]
@@ -132,25 +154,17 @@ fn cpu_stays_bounded_with_ten_thousand_frames_a_second() {
     let plex = FakePlex::default();
     plex.world().play(movie(1, 101, "Alien"));
     let exporter = started(&plex);
-    let done = AtomicBool::new(false);
-    std::thread::scope(|scope| {
-        scope.spawn(|| {
-            let frame = playing(1, 101, "playing", 60_000).to_string();
-            let mut due = Instant::now();
-            while !done.load(Ordering::Acquire) {
-                for _ in 0..100 {
-                    plex.push_text(frame.clone());
-                }
-                due += Duration::from_millis(10);
-                std::thread::sleep(due.saturating_duration_since(Instant::now()));
-            }
-        });
-        let outcome = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
-            bounded("10,000 frames a second", exporter);
-        }));
-        done.store(true, Ordering::Release);
-        outcome.unwrap();
-    });
+    let frame = playing(1, 101, "playing", 60_000).to_string();
+    let mut due = Instant::now();
+    let work = || {
+        for _ in 0..100 {
+            plex.push_text(frame.clone());
+        }
+        due += Duration::from_millis(10);
+        std::thread::sleep(due.saturating_duration_since(Instant::now()));
+    };
+    meanwhile(work, || bounded("10,000 frames a second", &exporter));
+    ended(exporter);
 }
 
 #[test]
@@ -170,60 +184,81 @@ fn cpu_stays_bounded_with_large_bodies_everywhere() {
         let plex = FakePlex::default();
         plex.world()
             .fault_everywhere(&Fault::Response(200, "application/json", body));
-        bounded(
-            what,
-            Setup::new(&plex.url()).env("LOG_LEVEL", "info").start(),
-        );
+        let exporter = Setup::new(&plex.url()).env("LOG_LEVEL", "info").start();
+        bounded(what, &exporter);
+        ended(exporter);
     }
+}
+
+fn crowd() -> Vec<Value> {
+    let film = |key| movie(key, 101, &format!("Film {key}"));
+    (1..=5_000).map(film).collect()
+}
+
+#[test]
+#[ignore = "needs an optimized binary: make test-static"]
+fn cpu_stays_bounded_with_responses_byte_by_byte() {
+    let plex = FakePlex::default();
+    {
+        let mut world = plex.world();
+        world.sessions = crowd();
+        world.server["Nothing"] = "x".repeat(5_000_000).into();
+        world.fault_everywhere(&Fault::Trickle(Duration::ZERO));
+    }
+    let exporter = Setup::new(&plex.url()).env("LOG_LEVEL", "info").start();
+    bounded("responses byte by byte", &exporter);
+    ended(exporter);
 }
 
 #[test]
 #[ignore = "needs an optimized binary: make test-static"]
 fn cpu_stays_bounded_with_thousands_of_sessions_that_change() {
     let plex = FakePlex::default();
-    plex.world().sessions = (1..=5_000)
-        .map(|key| movie(key, 101, &format!("Film {key}")))
-        .collect();
+    plex.world().sessions = crowd();
     let exporter = started(&plex);
     exporter.until_value("plex_active_sessions", &[], 5_000.0);
-    let done = AtomicBool::new(false);
-    std::thread::scope(|scope| {
-        scope.spawn(|| {
-            let mut key = 0;
-            while !done.load(Ordering::Acquire) {
-                for _ in 0..10 {
-                    key += 1;
-                    let title = format!("Film {}", key + 5_000);
-                    plex.world().stop(&key.to_string().into());
-                    plex.world().play(movie(key + 5_000, 101, &title));
-                    plex.push(&playing(key, 101, "stopped", 0));
-                    plex.push(&playing(key + 5_000, 101, "playing", 0));
-                }
-                std::thread::sleep(Duration::from_secs(1));
-            }
-        });
-        let outcome = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
-            bounded("5,000 sessions, of which 10 change each second", exporter);
-        }));
-        println!("{} listings", plex.count("/status/sessions"));
-        done.store(true, Ordering::Release);
-        outcome.unwrap();
-    });
+    let mut gone = 0;
+    let change = || {
+        for _ in 0..10 {
+            gone += 1;
+            let new = gone + 5_000;
+            plex.world().stop(&gone.to_string().into());
+            plex.world().play(movie(new, 101, &format!("Film {new}")));
+            plex.push(&playing(gone, 101, "stopped", 0));
+            plex.push(&playing(new, 101, "playing", 0));
+        }
+        std::thread::sleep(Duration::from_secs(1));
+    };
+    let what = "5,000 sessions, of which 10 change each second";
+    meanwhile(change, || bounded(what, &exporter));
+    println!("{} listings", plex.count("/status/sessions"));
+    ended(exporter);
 }
 
 #[test]
 #[ignore = "needs an optimized binary: make test-static"]
-fn cpu_stays_bounded_with_thousands_of_sessions_byte_by_byte() {
+fn cpu_stays_bounded_with_notifications_of_ten_thousand_sessions() {
     let plex = FakePlex::default();
-    {
-        let mut world = plex.world();
-        world.sessions = (1..=5_000).map(|key| movie(key, 101, "Film")).collect();
-        world.server["Nothing"] = "x".repeat(5_000_000).into();
-        world.fault_everywhere(&Fault::Trickle(Duration::ZERO));
+    let sessions = (1..=10_000).map(|key| {
+        format!(r#"{{"sessionKey":"{key}","ratingKey":"1","Player":{{"state":"playing"}}}}"#)
+    });
+    let sessions = sessions.collect::<Vec<_>>().join(",");
+    let body = format!(r#"{{"MediaContainer":{{"Metadata":[{sessions}]}}}}"#);
+    let listing = Fault::Response(200, "application/json", body);
+    plex.world().fault("/status/sessions", listing);
+    let exporter = started(&plex);
+    exporter.until_value("plex_active_sessions", &[], 10_000.0);
+    for (what, state) in [
+        ("reports beside 10,000 sessions", "playing"),
+        ("changes beside 10,000 sessions", "paused"),
+    ] {
+        let mut key = 0;
+        let work = || {
+            key += 1;
+            plex.push(&playing(key, 1, state, 60_000));
+            std::thread::sleep(Duration::from_millis(10));
+        };
+        meanwhile(work, || bounded(what, &exporter));
     }
-    let what = "responses byte by byte";
-    bounded(
-        what,
-        Setup::new(&plex.url()).env("LOG_LEVEL", "info").start(),
-    );
+    ended(exporter);
 }
