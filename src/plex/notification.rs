@@ -145,6 +145,12 @@ struct ContentChange {
     metadata_type: Number,
 }
 
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+struct StatusNotification {
+    notification_name: Text,
+}
+
 /// The current format of a frame. Before 1.3 there was no wrapper, and one array name for all
 /// types.
 #[derive(Debug, Default, Deserialize)]
@@ -169,6 +175,8 @@ struct Container {
     activities: Raw,
     #[serde(rename = "MediaProviderContentNotification")]
     content: Raw,
+    #[serde(rename = "StatusNotification")]
+    status: Raw,
     #[serde(rename = "_children")]
     children: Raw,
 }
@@ -221,6 +229,7 @@ fn payload(kind: &str, container: &Container, dropped: &mut u64) -> Payload {
         timeline,
         activities,
         content,
+        status,
         children,
         ..
     } = container;
@@ -252,6 +261,16 @@ fn payload(kind: &str, container: &Container, dropped: &mut u64) -> Payload {
             libraries_changed(local.map(|entry| LibraryChange {
                 library: None,
                 metadata_type: entry.metadata_type.whole(),
+            }))
+        }
+        "status" => {
+            let entries: Vec<StatusNotification> = elements(status, children, dropped);
+            let scans = entries
+                .iter()
+                .filter(|entry| entry.notification_name.or_empty() == "LIBRARY_UPDATE");
+            libraries_changed(scans.map(|_| LibraryChange {
+                library: None,
+                metadata_type: None,
             }))
         }
         "update.statechange" => Payload::UpdateChanged,

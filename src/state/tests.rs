@@ -400,6 +400,19 @@ fn a_changed_library_is_listed_after_two_seconds_and_its_items_are_counted() {
 }
 
 #[test]
+fn the_end_of_a_scan_that_names_no_library_counts_what_may_have_changed() {
+    let mut driver = Driver::connected();
+    driver.run(100.0);
+    for (name, counts) in [("LIBRARY_UPDATE", 1), ("MEDIA_SCANNED", 0)] {
+        let status = json!({"notificationName": name, "title": "Library scan complete"});
+        driver.notify("status", "StatusNotification", &status);
+        driver.run(35.0);
+        let counted = driver.requests("/library/sections/1/all", 35.0);
+        assert_eq!(counted.len(), counts, "{name}");
+    }
+}
+
+#[test]
 fn notifications_about_the_server_and_updates_refresh_just_these() {
     let mut driver = Driver::connected();
     driver.run(5.0);

@@ -97,6 +97,8 @@ pub struct Directory {
     pub storage_total: Number,
     /// When it was last scanned.
     pub scanned_at: Number,
+    /// When it last changed.
+    pub updated_at: Number,
     /// Whether it is being scanned.
     pub refreshing: Flag,
 }

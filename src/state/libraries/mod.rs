@@ -28,6 +28,8 @@ pub struct Library {
     pub storage: Option<f64>,
     /// When it was last scanned, in seconds since the epoch.
     pub scanned: Option<f64>,
+    /// When it last changed, in seconds since the epoch.
+    updated: Option<f64>,
     /// Whether it is being scanned.
     pub refreshing: Option<bool>,
     /// The number of items.
@@ -107,23 +109,19 @@ impl Libraries {
             let kind: Box<str> = normalize_token(directory.kind.or_empty()).into();
             let old = before.remove(&id).filter(|old| old.kind == kind);
             changed |= old.is_none();
-            let (duration, storage) = (
-                directory.duration_total.non_negative(),
-                directory.storage_total.non_negative(),
-            );
             let mut library = old.unwrap_or_else(|| Library::new(kind, now));
             if library.title != title {
                 library.title = title;
                 changed = true;
             }
-            if library.counted_before()
-                && (library.duration, library.storage) != (duration, storage)
-            {
+            let before = library.signs_of_change();
+            library.duration = directory.duration_total.non_negative();
+            library.storage = directory.storage_total.non_negative();
+            library.scanned = directory.scanned_at.non_negative().filter(|at| *at > 0.0);
+            library.updated = directory.updated_at.non_negative();
+            if library.counted_before() && library.signs_of_change() != before {
                 library.count.request(now);
             }
-            library.duration = duration;
-            library.storage = storage;
-            library.scanned = directory.scanned_at.non_negative().filter(|at| *at > 0.0);
             library.refreshing = directory.refreshing.get();
             self.by_id.insert(id, library);
         }
@@ -138,17 +136,20 @@ impl Libraries {
         }
     }
 
-    /// An unnamed library with items of this metadata type changed.
+    /// An unnamed library changed, with items of this metadata type. Where the type says nothing, the
+    /// list of libraries shows which have changed, but for those of which it has no signs.
     pub fn some_changed(&mut self, metadata_type: Option<u64>, now: Instant) {
         let kind = match metadata_type {
-            Some(1) => "movie",
-            Some(2..=4) => "show",
-            Some(8..=10) => "artist",
-            Some(13 | 14) => "photo",
-            _ => return,
+            Some(1) => Some("movie"),
+            Some(2..=4) => Some("show"),
+            Some(8..=10) => Some("artist"),
+            Some(13 | 14) => Some("photo"),
+            _ => None,
         };
         for library in self.by_id.values_mut() {
-            if &*library.kind == kind {
+            if kind.map_or(library.has_no_signs_of_change(), |kind| {
+                &*library.kind == kind
+            }) {
                 library.count.request(now);
             }
         }
@@ -162,6 +163,7 @@ impl Library {
             duration: None,
             storage: None,
             scanned: None,
+            updated: None,
             refreshing: None,
             items: None,
             newest: None,
@@ -170,6 +172,15 @@ impl Library {
             missing: false,
             kind,
         }
+    }
+
+    /// What differs in the list of libraries when items have changed.
+    fn signs_of_change(&self) -> [Option<f64>; 4] {
+        [self.duration, self.storage, self.scanned, self.updated]
+    }
+
+    fn has_no_signs_of_change(&self) -> bool {
+        self.signs_of_change().iter().all(Option::is_none)
     }
 
     fn counted_before(&self) -> bool {
@@ -256,6 +267,41 @@ mod tests {
         assert_eq!(libraries.iter().len(), MAX_LIBRARIES);
         assert_eq!(libraries.dropped, 3);
         assert_eq!(&*only(&libraries).title, "0");
+    }
+
+    #[test]
+    fn a_change_without_a_library_counts_those_that_show_it_and_those_that_cannot() {
+        let start = Instant::now();
+        let later = start + RECOUNT / 2;
+        let list = |signs: &str| {
+            providers(&format!(
+                r#"{{"id":"1","type":"movie","title":"A",{signs}}},
+                   {{"id":"2","type":"movie","title":"B"}},
+                   {{"id":"3","type":"movie","title":"C","storageTotal":5,"scannedAt":1}}"#
+            ))
+        };
+        let first = r#""durationTotal":1,"storageTotal":2,"scannedAt":3,"updatedAt":4"#;
+        for (signs, expected) in [
+            (first, vec![2]),
+            (&*first.replace(":1", ":9"), vec![1, 2]),
+            (&*first.replace(":2", ":9"), vec![1, 2]),
+            (&*first.replace(":3", ":9"), vec![1, 2]),
+            (&*first.replace(":4", ":9"), vec![1, 2]),
+        ] {
+            let mut libraries = Libraries::default();
+            libraries.apply_listing(&list(first), start);
+            for library in libraries.by_id.values_mut() {
+                library.items = Some(1.0);
+            }
+            libraries.some_changed(None, later);
+            libraries.apply_listing(&list(signs), later);
+            let counted = libraries
+                .iter()
+                .filter(|(_, l)| l.count.requested.is_some());
+            let counted: Vec<_> = counted.map(|(id, _)| id.to_string()).collect();
+            let expected: Vec<_> = expected.iter().map(i32::to_string).collect();
+            assert_eq!(counted, expected, "{signs}");
+        }
     }
 
     #[test]
