@@ -438,11 +438,15 @@ fn a_notification_among_thousands_of_sessions_costs_little_more_than_among_a_few
         let frames: Vec<Value> = (0..500)
             .map(|index| playing(index % sessions + 1, 101, "playing", 61_000))
             .collect();
-        let begun = Instant::now();
-        for frame in &frames {
-            pure.push(frame);
-        }
-        begun.elapsed()
+        // The quickest of some, which nothing else on the machine has interrupted.
+        let quickest = (0..8).map(|_| {
+            let begun = Instant::now();
+            for frame in &frames {
+                pure.push(frame);
+            }
+            begun.elapsed()
+        });
+        quickest.min().unwrap()
     };
     let (few, many) = (cost(20), cost(2_000));
     println!("500 notifications: {few:?} among 20 sessions, {many:?} among 2,000");
