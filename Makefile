@@ -46,6 +46,8 @@ lint: ## Formatting, warnings of the compiler and of clippy, links in the docume
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --no-deps --document-private-items --quiet
 
 deny: ## Licences, duplicate versions and sources of the dependencies (needs cargo-deny)
+	@# It reads the packages of every platform, also those that no build here downloads.
+	$(CARGO) fetch --locked --quiet
 	$(TOOLS) $(CARGO) deny --offline --config .ci/deny.toml check licenses bans sources
 
 lint-files: ## Scripts, workflows, Containerfile, manifests, each by the linter of its kind
