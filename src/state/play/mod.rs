@@ -31,6 +31,9 @@ const ALIAS_AFTER: Duration = Duration::from_secs(3);
 /// … and after this time even without progress.
 const ALIAS_AFTER_LONG: Duration = Duration::from_secs(20);
 
+/// A listing is compared with a notification for this long.
+const CONTRADICTED: Duration = Duration::from_secs(10);
+
 /// A play waits for its library for this long; then the library is `unknown`.
 pub const LIBRARY_WAIT: Duration = Duration::from_mins(1);
 
@@ -124,6 +127,8 @@ pub struct Play {
     pub start_uncounted: bool,
     /// A notification about it last came at this moment.
     notified: Option<Instant>,
+    /// The phase that it reported.
+    notified_phase: Option<Phase>,
     /// The library it belongs to.
     pub library: PlayLibrary,
     /// `library`, `library_id` and `library_type`, as they were last known.
@@ -184,6 +189,7 @@ impl Play {
             has_played: false,
             start_uncounted: false,
             notified: None,
+            notified_phase: None,
             library: match session.library_section_id.get().and_then(Id::parse) {
                 Some(id) => PlayLibrary::Awaited(id, since),
                 None => PlayLibrary::Unknown,
@@ -278,6 +284,7 @@ impl Play {
     /// Applies a notification at `now` that reports `phase`.
     pub fn on_notification(&mut self, phase: Phase, now: Instant) -> Credit {
         self.notified = Some(now);
+        self.notified_phase = Some(phase);
         self.has_played |= phase == Phase::Playing;
         if phase != self.phase() {
             self.encoded = None;
@@ -288,6 +295,7 @@ impl Play {
     /// Applies what notifications reported before it was listed.
     pub fn apply_observed(&mut self, observed: &Observed) -> Credit {
         self.notified = Some(observed.last);
+        self.notified_phase = observed.phase;
         let credit = self.clock.apply_observed(observed);
         self.has_played |= self.phase() == Phase::Playing || !credit.played.is_zero();
         credit
@@ -341,6 +349,19 @@ impl Play {
         }
         self.apply_session(session, hide);
         credit
+    }
+
+    /// When to list again, after a listing requested at `started`, because the last notification
+    /// before it said otherwise: the listing may be behind, or the notification. Ever later, for
+    /// [`CONTRADICTED`].
+    #[must_use]
+    pub fn contradicted(&self, started: Instant, now: Instant) -> Option<Instant> {
+        let notified = self.notified.filter(|at| *at <= started)?;
+        let contradicted = self
+            .notified_phase
+            .is_some_and(|phase| phase != self.phase());
+        let since = started.saturating_duration_since(notified);
+        (contradicted && since < CONTRADICTED).then(|| now + since.max(Duration::from_secs(1)))
     }
 
     /// Whether `item` is certainly another item than this play's.

@@ -154,7 +154,7 @@ impl Sessions {
                     self.pending.forget(key);
                 }
             }
-            self.confirm(key, session, started, now);
+            self.confirm(key, session, started, now, effects);
             return;
         }
         let found = self.pending.take(key, item, started);
@@ -208,7 +208,7 @@ impl Sessions {
             }
             return;
         }
-        self.confirm(key, session, started, now);
+        self.confirm(key, session, started, now, effects);
         if let Some(found) = found.filter(|_| resumed)
             && let Some(play) = self.live.get_mut(key)
         {
@@ -225,11 +225,21 @@ impl Sessions {
     }
 
     /// The live play under `key` is listed as `session`.
-    fn confirm(&mut self, key: &str, session: &Session, started: Instant, now: Instant) {
+    fn confirm(
+        &mut self,
+        key: &str,
+        session: &Session,
+        started: Instant,
+        now: Instant,
+        effects: &mut Effects,
+    ) {
         let (hide, interruptions) = (self.hide, self.interruptions);
         if let Some(play) = self.live.get_mut(key) {
             play.interruptions = interruptions;
             let credit = play.apply_listing(session, started, now, hide);
+            if let Some(moment) = play.contradicted(started, now) {
+                effects.request_sessions(moment, Priority::Medium);
+            }
             self.watch.live(play);
             if let (Title::Wanted, Some(id)) = (play.title, play.rating_key) {
                 self.titles.want(id, play.clock.confirmed());

@@ -6,6 +6,7 @@ use super::RepeatedText;
 use crate::state::{
     driver::{Driver, Reply, session},
     phase::Phase,
+    play::Play,
 };
 
 /// Plays and whole seconds of every visible series, by session key.
@@ -457,6 +458,30 @@ fn a_film_begun_again_after_a_restart_is_another_play_though_its_notification_co
     driver.list(&[third]);
     driver.run(60.0);
     assert_eq!(driver.state.starts.values().sum::<u64>(), 3);
+}
+
+#[test]
+fn a_listing_that_contradicts_the_notification_before_it_is_repeated_until_it_does_not() {
+    let listed = |state: &str| [with_state(session("1", "101", 20_000), state)];
+    // The last is never up to date: the listing is the truth.
+    for (behind, listings) in [(0.5, 2), (2.5, 4), (20.0, 6)] {
+        let mut driver = playing();
+        driver.run(20.0);
+        let before = driver.requests("/status/sessions", 100.0).len();
+        driver.list(&listed("playing"));
+        driver.playing("1", "101", "paused");
+        driver.run(behind);
+        let phase = driver.state.sessions.live().next().map(Play::phase);
+        assert_eq!(phase, Some(Phase::Playing), "{behind}");
+        driver.list(&listed("paused"));
+        driver.run(8.0);
+        let asked = driver.requests("/status/sessions", 100.0);
+        if behind < 10.0 {
+            let phase = driver.state.sessions.live().next().map(Play::phase);
+            assert_eq!(phase, Some(Phase::Paused), "{behind}");
+        }
+        assert_eq!(asked.len() - before, listings, "{behind}: {asked:?}");
+    }
 }
 
 #[test]
