@@ -11,7 +11,11 @@ use std::{
 };
 
 use super::marker::{Found, inspect};
-use crate::{config::ProbeConfig, listen::ListenAddress, net::DeadlineStream};
+use crate::{
+    config::ProbeConfig,
+    listen::ListenAddress,
+    net::{DeadlineStream, is_timeout},
+};
 
 /// How long the probe waits for `GET /health`: the server's own limit is 1 s.
 const HTTP_TIMEOUT: Duration = Duration::from_secs(3);
@@ -47,15 +51,19 @@ impl fmt::Display for Unhealthy {
             Self::PlexHasNotResponded => formatter.write_str(
                 "the exporter runs, but Plex has not responded to it yet; its log says why",
             ),
-            Self::Resolve(listen, error) => write!(formatter, "{listen}: {error}"),
-            Self::NoResponse(address, error) => {
-                formatter.write_str(if error.kind() == io::ErrorKind::ConnectionRefused {
-                    "the exporter is not running: it holds no marker"
-                } else {
-                    "the exporter is not running or hangs: it holds no marker"
-                })?;
-                write!(formatter, ", and GET /health on {address}: {error}")
+            Self::Resolve(listen, error) => {
+                write!(formatter, "LISTEN_ADDRESS {listen} has no address: {error}")
             }
+            Self::NoResponse(address, error) if is_timeout(error) => write!(
+                formatter,
+                "the exporter hangs, or another program listens on {address}: no response to GET \
+                 /health within {} s",
+                HTTP_TIMEOUT.as_secs()
+            ),
+            Self::NoResponse(address, error) => write!(
+                formatter,
+                "the exporter is not running: it holds no marker, and GET /health on {address}: {error}"
+            ),
             Self::Overloaded(address) => write!(
                 formatter,
                 "GET /health on {address} responds with 503: the exporter hangs, has too many \

@@ -222,6 +222,14 @@ fn another_program_on_the_listen_address_is_not_a_healthy_exporter() {
         assert!(why.contains("another program listens on"), "{why}");
         serving.join().unwrap();
     }
+    // The kernel accepts the connection.
+    let silent = TcpListener::bind("127.0.0.1:0").unwrap();
+    let (status, why) = probe(&silent.local_addr().unwrap().to_string());
+    assert_eq!(status, Some(1), "{why}");
+    assert!(
+        why.contains("no response to GET /health within 3 s"),
+        "{why}"
+    );
     let closed = TcpListener::bind("127.0.0.1:0").unwrap().local_addr();
     let (status, why) = probe(&closed.unwrap().to_string());
     assert!(
