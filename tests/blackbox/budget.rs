@@ -452,3 +452,40 @@ fn a_notification_among_thousands_of_sessions_costs_little_more_than_among_a_few
     println!("500 notifications: {few:?} among 20 sessions, {many:?} among 2,000");
     assert!(many < few * 4, "{few:?} {many:?}");
 }
+
+/// However long a storm lasts, what people wait for shows in time.
+#[test]
+fn after_ten_minutes_of_any_storm_a_new_session_its_next_item_and_its_transcode_show_in_time() {
+    // These name items all the time that nobody ever saw before, each of which somebody may wait for.
+    let new_items = [
+        "two items under a key",
+        "a new film every second",
+        "keys that are no numbers",
+    ];
+    for (name, storm) in LIVE_STORMS.iter().chain(IDLE_STORMS) {
+        let mut pure = streams(8);
+        for second in 0..600 {
+            reports(&mut pure, second, 8);
+            storm(&mut pure, second);
+            pure.wait(1.0);
+        }
+        let in_time = if new_items.contains(name) { 20.0 } else { 0.25 };
+        for item in [9_998, 9_999] {
+            let title = format!("film {item}");
+            pure.world.play(movie(55, item, &title));
+            pure.push(&playing(55, item, "playing", 0));
+            pure.wait(in_time);
+            let shown = pure.page().value("plex_plays_total", &[("title", &title)]);
+            assert_eq!(shown, Some(1.0), "{item} after {name}");
+        }
+        pure.world.server["transcoderActiveVideoSessions"] = json!(7);
+        pure.push(&frame(
+            "transcodeSession.start",
+            "TranscodeSession",
+            transcode("new"),
+        ));
+        pure.wait(3.0);
+        let active = pure.page().value("plex_active_transcode_sessions", &[]);
+        assert_eq!(active, Some(7.0), "after {name}");
+    }
+}
