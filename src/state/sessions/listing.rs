@@ -268,8 +268,15 @@ impl Sessions {
                         play.identity.same_info(&listed)
                             || (same_key && !play.starts_again(session, started))
                     }
-                    // Until Plex restarts, a key belongs to one session.
-                    EndReason::Stopped => same_key && play.interruptions == self.interruptions,
+                    // Until Plex restarts, a key belongs to one session; and a short interruption
+                    // may fall into the time for which Plex still lists it.
+                    EndReason::Stopped => {
+                        same_key
+                            && (play.interruptions == self.interruptions
+                                || (started < end.at + STOPPED_GRACE
+                                    && !play.identity.other_info(&listed)
+                                    && !play.starts_again(session, started)))
+                    }
                     EndReason::Unlisted if same_key => {
                         play.interruptions == self.interruptions
                             && !play.starts_again(session, started)

@@ -485,6 +485,29 @@ fn a_listing_that_contradicts_the_notification_before_it_is_repeated_until_it_do
 }
 
 #[test]
+fn a_stopped_play_that_is_listed_over_a_loss_of_the_socket_is_not_begun_again() {
+    let mut driver = playing();
+    driver.run(20.0);
+    driver.list(&[session("1", "101", 20_000)]);
+    driver.playing("1", "101", "stopped");
+    driver.run(0.5);
+    driver.socket_down();
+    driver.run(1.0);
+    driver.apply(crate::event::Event::SocketUp);
+    driver.run(1.0);
+    assert!(keys(&driver).is_empty());
+    assert_eq!(driver.state.starts.values().sum::<u64>(), 1);
+    // Another one under the same key is.
+    let mut another = session("1", "101", 20_000);
+    another["Session"]["id"] = json!("another");
+    driver.list(&[another]);
+    driver.playing("1", "101", "playing");
+    driver.run(1.0);
+    assert_eq!(keys(&driver), ["1"]);
+    assert_eq!(driver.state.starts.values().sum::<u64>(), 2);
+}
+
+#[test]
 fn a_new_transcode_in_a_report_causes_one_listing() {
     let mut driver = playing();
     report(&mut driver, 1, "playing");
