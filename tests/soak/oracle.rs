@@ -147,8 +147,12 @@ impl World {
             let version = (listed.key, listed.stream);
             play.known.first_bitrate.get_or_insert(listed.bitrate);
             let lingers = play.ended.is_some_and(|ended| ended <= written);
+            // The notification of its end overtook this listing.
+            let over = play.ended.is_some()
+                && !self.oracle.stops_on_their_way.contains(&listed.play)
+                && !self.oracle.unreported.contains_key(&listed.play);
             if play.known.versions.last() != Some(&version)
-                && !(lingers && play.known.listed.is_some())
+                && !((lingers || over) && play.known.listed.is_some())
             {
                 play.known.versions.push(version);
             }
