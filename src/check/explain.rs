@@ -50,6 +50,10 @@ pub(super) fn tls(error: &DialError) -> String {
 /// Why the first request failed.
 pub(super) fn first_response(error: &PlexError) -> String {
     match error {
+        PlexError::Unauthorized => format!(
+            "{error}. If a reverse proxy in front of Plex asks for a password, exempt the exporter \
+             there"
+        ),
         PlexError::Status(503) => starting(),
         error => error.to_string(),
     }
