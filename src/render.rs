@@ -27,7 +27,8 @@ pub fn render(state: &State, process: &Process, now: Timestamp, buffer: String) 
     let mut out = TextWriter::new(name, id, buffer);
     out.sample(&c::UP, Some(flag(state.is_up())));
     out.sample(&c::WEBSOCKET, Some(flag(state.socket_up)));
-    if !state.awaits_server() {
+    // What other endpoints said belongs to the series of a server that has a name.
+    if state.server.is_some() {
         server(&mut out, state, now);
         libraries(&mut out, state);
         sessions(&mut out, state, now);

@@ -13,7 +13,7 @@ impl State {
     /// Whether to send requests that `/` does not depend on: until its first response, and then
     /// only while Plex is up.
     fn plex_may_respond(&self) -> bool {
-        self.up || self.awaits_server()
+        self.up || self.schedule.server.last_completed.is_none()
     }
 
     pub(super) fn due(&mut self, now: Instant) -> Vec<PlexRequest> {

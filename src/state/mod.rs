@@ -233,13 +233,6 @@ impl State {
         self.up && !self.hangs
     }
 
-    /// Whether the server has yet to say who it is. What other endpoints said belongs to its series,
-    /// not to some of a server without a name.
-    #[must_use]
-    pub fn awaits_server(&self) -> bool {
-        self.server.is_none() && self.schedule.server.last_completed.is_none()
-    }
-
     /// Bytes sent within the server's network and beyond it, while Plex supplies them.
     #[must_use]
     pub fn sent_bytes(&self, now: Instant) -> Option<(u64, u64)> {
