@@ -50,7 +50,7 @@ pub fn run(
 ) {
     let mut backoff = Backoff::default();
     let account = cpu_budget::limit(CPU_LIMIT);
-    let mut keeps_up = true;
+    let mut trust = Trust::default();
     let send = |event| {
         let delivery = Delivery {
             event,
@@ -60,27 +60,22 @@ pub fn run(
         events.send(delivery).is_ok()
     };
     loop {
-        let opened = Instant::now();
         // A message about the token that is used now.
         let _ = token_replaced.try_recv();
         let used = token.current();
+        let mut proven = None;
         let error = match Socket::open(dialer, &used) {
-            Ok(socket) => {
-                if keeps_up && !send(Event::SocketUp) {
-                    return;
-                }
-                match listen(socket, &mut keeps_up, &send, stop) {
-                    Some(error) => error,
-                    None => return,
-                }
-            }
+            Ok(socket) => match listen(socket, &mut trust, &mut proven, &send, stop) {
+                Some(error) => error,
+                None => return,
+            },
             Err(error) => error,
         };
         let pause =
             if matches!(error, PlexError::Unauthorized) && token.refused(&used, Instant::now()) {
                 Duration::ZERO
             } else {
-                let pause = backoff.next(opened.elapsed());
+                let pause = backoff.next(proven.map_or(Duration::ZERO, |at| at.elapsed()));
                 pause.max(cpu_budget::pause_between())
             };
         debug!("notifications: reconnecting in {} ms", pause.as_millis());
@@ -95,18 +90,42 @@ pub fn run(
     }
 }
 
-/// Sends each frame to the event loop until the connection is lost; `None` at shutdown. While it does
-/// not keep up with what Plex sends, the frames are ignored.
+/// What a connection has to show before it counts as connected. The first one has to show nothing.
+#[derive(Debug, Default)]
+struct Trust {
+    /// The last one was given up because it did not keep up.
+    lags: bool,
+    /// The last one died without a frame: a proxy may accept connections that lead nowhere.
+    mute: bool,
+}
+
+/// Sends each frame to the event loop until the connection is lost; `None` at shutdown. `proven` is the
+/// moment of the first one. Before it counts as connected, the frames are ignored.
 fn listen(
     mut socket: Socket,
-    keeps_up: &mut bool,
+    trust: &mut Trust,
+    proven: &mut Option<Instant>,
     send: &impl Fn(Event) -> bool,
     stop: &Receiver<()>,
 ) -> Option<PlexError> {
     cpu_budget::reset_pauses();
     let opened = Instant::now();
+    let mut connected = false;
+    let mut received = Ok(Received::Nothing);
     loop {
-        let notification = match socket.receive(WAIT) {
+        if socket.is_proven() {
+            proven.get_or_insert_with(Instant::now);
+            trust.mute = false;
+        }
+        let pauses = cpu_budget::pauses();
+        trust.lags &= !pauses.is_zero() || opened.elapsed() < PROBATION;
+        if !connected && !trust.lags && !trust.mute {
+            connected = true;
+            if !send(Event::SocketUp) {
+                return None;
+            }
+        }
+        let notification = match received {
             Ok(Received::Text(text)) => {
                 let decoded = notification::decode(&text);
                 if decoded.is_none() {
@@ -117,10 +136,13 @@ fn listen(
             }
             Ok(Received::Undecodable) => Some(Notification::undecodable()),
             Ok(Received::Pong | Received::Nothing) => None,
-            Err(error) => return Some(error),
+            Err(error) => {
+                trust.mute = proven.is_none();
+                return Some(error);
+            }
         };
         if let Some(notification) = notification
-            && *keeps_up
+            && connected
             && !send(Event::Notification(notification))
         {
             return None;
@@ -129,15 +151,8 @@ fn listen(
             socket.close();
             return None;
         }
-        let pauses = cpu_budget::pauses();
-        if !*keeps_up && pauses.is_zero() && opened.elapsed() >= PROBATION {
-            *keeps_up = true;
-            if !send(Event::SocketUp) {
-                return None;
-            }
-        }
         if pauses >= MAX_PAUSED {
-            *keeps_up = false;
+            trust.lags = true;
             socket.close();
             return Some(PlexError::ConnectionLost(
                 "given up: Plex sends more than the exporter has CPU time for (or is it another \
@@ -145,6 +160,7 @@ fn listen(
                     .into(),
             ));
         }
+        received = socket.receive(WAIT);
     }
 }
 

@@ -26,7 +26,7 @@ use crate::{
 
 /// The largest message that is accepted; Plex's are a few kilobytes.
 const MAX_MESSAGE: usize = 1_000_000;
-/// After this long without a frame Plex is pinged. A server with nothing to send is silent for hours.
+/// After this long without a frame Plex is pinged, the first time at once. A server with nothing to send is silent for hours.
 pub const PING_AFTER: Duration = Duration::from_secs(15);
 /// A ping without a response is repeated after this.
 const PING_AGAIN: Duration = Duration::from_secs(10);
@@ -41,6 +41,8 @@ pub struct Socket {
     /// When a frame of any kind was last received.
     last_received: Instant,
     pinged: Option<Instant>,
+    /// Whether a frame has ever arrived.
+    proven: bool,
 }
 
 /// The result of waiting for a frame.
@@ -92,6 +94,7 @@ impl Socket {
                 inner,
                 last_received: Instant::now(),
                 pinged: None,
+                proven: false,
             }),
             Err(HandshakeError::Failure(error)) => Err(upgrade_error(error)),
             // The stream's deadline passed within the upgrade.
@@ -112,6 +115,7 @@ impl Socket {
             Ok(message) => {
                 self.last_received = Instant::now();
                 self.pinged = None;
+                self.proven = true;
                 match message {
                     Message::Text(text) => Ok(Received::Text(text.as_str().to_owned())),
                     Message::Pong(_) => Ok(Received::Pong),
@@ -122,6 +126,7 @@ impl Socket {
             // One invalid byte in a title costs its frame, not the connection.
             Err(Error::Utf8(_)) => {
                 self.last_received = Instant::now();
+                self.proven = true;
                 Ok(Received::Undecodable)
             }
             // The limit passed, perhaps within a frame: what was read of it is kept.
@@ -136,16 +141,22 @@ impl Socket {
         if silence >= DEAD_AFTER {
             return Err(PlexError::Timeout);
         }
-        let due = self
-            .pinged
-            .map_or(self.last_received + PING_AFTER, |pinged| {
-                pinged + PING_AGAIN
-            });
+        let due = match self.pinged {
+            Some(pinged) => pinged + PING_AGAIN,
+            None if self.proven => self.last_received + PING_AFTER,
+            None => now,
+        };
         if now >= due {
             self.pinged = Some(now);
             self.ping()?;
         }
         Ok(())
+    }
+
+    /// Whether the server has sent a frame. A proxy may accept a connection that leads nowhere.
+    #[must_use]
+    pub fn is_proven(&self) -> bool {
+        self.proven
     }
 
     /// Sends a ping.
@@ -327,7 +338,7 @@ mod tests {
             server.send(Message::binary(vec![1, 2])).unwrap();
             server.send(Message::text("last")).unwrap();
             server.close(None).unwrap();
-            let _ = server.flush();
+            while server.read().is_ok() {}
         });
         let mut received = Vec::new();
         let error = loop {
@@ -367,13 +378,15 @@ mod tests {
     }
 
     #[test]
-    fn a_silent_server_is_pinged_and_its_pong_proves_the_connection() {
+    fn a_server_is_pinged_at_once_and_when_it_is_silent_and_its_pong_proves_the_connection() {
         let mut socket = upgraded(|mut server| while server.read().is_ok() {});
-        socket.last_received -= PING_AFTER;
-        let received = socket.receive(SOON).unwrap();
-        assert!(matches!(received, Received::Pong), "{received:?}");
-        assert!(socket.last_received.elapsed() < PING_AFTER);
-        assert_eq!(socket.pinged, None);
+        for _ in 0..2 {
+            let received = socket.receive(SOON).unwrap();
+            assert!(matches!(received, Received::Pong), "{received:?}");
+            assert!(socket.is_proven() && socket.last_received.elapsed() < PING_AFTER);
+            assert_eq!(socket.pinged, None);
+            socket.last_received -= PING_AFTER;
+        }
     }
 
     #[test]
@@ -388,13 +401,12 @@ mod tests {
             }
         });
         let short = Duration::from_millis(20);
-        socket.last_received -= PING_AFTER;
         for _ in 0..3 {
             assert!(matches!(socket.receive(short).unwrap(), Received::Nothing));
         }
         pings.recv_timeout(SOON).unwrap();
         assert!(
-            pings.recv_timeout(short).is_err(),
+            pings.recv_timeout(short).is_err() && !socket.is_proven(),
             "one ping for three waits"
         );
         socket.pinged = socket.pinged.and_then(|at| at.checked_sub(PING_AGAIN));

@@ -5,15 +5,16 @@ use std::time::{Duration, Instant};
 use serde_json::json;
 
 use crate::support::{
-    exporter::Setup,
+    exporter::{SOON, Setup},
     fake_plex::{FakePlex, Fault, html, unauthorized},
-    payloads::movie,
+    payloads::{movie, playing},
+    samples::Samples,
 };
 
 /// Longer than the longest pause between polls of a Plex that is down.
 const RECOVERY: Duration = Duration::from_secs(20);
 
-fn error_count(samples: &crate::support::samples::Samples, endpoint: &str, reason: &str) -> f64 {
+fn error_count(samples: &Samples, endpoint: &str, reason: &str) -> f64 {
     let labels = [("endpoint", endpoint), ("reason", reason)];
     samples
         .value("plex_exporter_plex_request_errors_total", &labels)
@@ -119,7 +120,7 @@ fn a_stalled_request_ends_in_ten_seconds_and_delays_no_other_kind() {
         .fault("/activities", Fault::Trickle(Duration::from_millis(800)));
     let exporter = Setup::new(&plex.url()).start();
     plex.world().play(movie(1, 101, "Alien"));
-    plex.push(&crate::support::payloads::playing(1, 101, "playing", 0));
+    plex.push(&playing(1, 101, "playing", 0));
     exporter.until_value("plex_plays_total", &[("session", "1")], 1.0);
     let begun = Instant::now();
     exporter.until("time-outs", Duration::from_secs(24), |samples| {
@@ -213,7 +214,7 @@ fn a_half_open_socket_is_found_out_and_one_without_pongs_is_not_while_it_speaks(
     talking.until_value("plex_websocket_connected", &[], 1.0);
     let begun = Instant::now();
     exporter.until("death", Duration::from_secs(45), |samples| {
-        silent.push(&crate::support::payloads::playing(1, 1, "stopped", 0));
+        silent.push(&playing(1, 1, "stopped", 0));
         samples.value("plex_websocket_connected", &[]) == Some(0.0)
     });
     assert!(
@@ -229,6 +230,27 @@ fn a_half_open_socket_is_found_out_and_one_without_pongs_is_not_while_it_speaks(
     assert_eq!(
         talking.scrape().value("plex_websocket_connected", &[]),
         Some(1.0)
+    );
+}
+
+/// A proxy that accepts the upgrade and leads nowhere.
+#[test]
+fn a_socket_that_never_answers_is_connected_once_and_then_only_when_a_frame_arrives() {
+    let plex = FakePlex::default();
+    plex.world().pongs = false;
+    let exporter = Setup::new(&plex.url()).start();
+    exporter.until_value("plex_websocket_connected", &[], 1.0);
+    let dead = |samples: &Samples| samples.value("plex_websocket_connected", &[]) == Some(0.0);
+    exporter.until("death", Duration::from_secs(45), dead);
+    let begun = Instant::now();
+    while plex.sockets_opened() < 2 || begun.elapsed() < Duration::from_secs(5) {
+        exporter.until("the same", SOON, dead);
+    }
+    plex.push(&playing(1, 1, "stopped", 0));
+    exporter.until_value("plex_websocket_connected", &[], 1.0);
+    assert_eq!(
+        exporter.wait_for_logs("notifications: connected", 2).len(),
+        2
     );
 }
 
@@ -248,7 +270,7 @@ fn undecodable_and_oversized_frames_do_no_harm() {
     }
     plex.push_text(format!(r#"{{"x":"{}"}}"#, "a".repeat(900_000)));
     plex.world().play(movie(1, 101, "Alien"));
-    plex.push(&crate::support::payloads::playing(1, 101, "playing", 0));
+    plex.push(&playing(1, 101, "playing", 0));
     exporter.until_value("plex_plays_total", &[("session", "1")], 1.0);
     assert_eq!(plex.sockets_opened(), 1);
     plex.push_text("a".repeat(1_100_000));
