@@ -30,7 +30,7 @@ impl<F: FnMut(String) -> io::Result<()>> Lines<F> {
 
     fn end_line(&mut self) -> io::Result<()> {
         let line = String::from_utf8_lossy(&self.line);
-        let clean = format!("{}\n", Sanitized(&redact(&line)));
+        let clean = format!("{}\n", Sanitized(&line));
         self.line.clear();
         (self.emit)(clean)
     }
@@ -65,13 +65,14 @@ pub fn stdout() -> impl Write {
 }
 
 /// Shows text from outside without letting it forge a line or steer a terminal: control,
-/// bidirectional and zero-width characters are written as escapes.
+/// bidirectional and zero-width characters are written as escapes. Tokens are replaced before that,
+/// because escapes would hide them.
 #[derive(Debug, Clone, Copy)]
 pub struct Sanitized<'a>(pub &'a str);
 
 impl fmt::Display for Sanitized<'_> {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.chars().try_for_each(|character| {
+        redact(self.0).chars().try_for_each(|character| {
             if is_invisible(character) {
                 write!(formatter, "{}", character.escape_unicode())
             } else {
@@ -118,6 +119,8 @@ mod tests {
     #[test]
     fn a_token_written_in_pieces_is_redacted_and_a_long_line_is_cut_off() {
         let _ = crate::secret::Secret::new("T0kenWrittenInPieces".into());
+        let hidden = Sanitized("T0ken\u{200b}Written\u{2066}InPieces").to_string();
+        assert_eq!(hidden, "[redacted]");
         let mut emitted = Vec::new();
         let mut lines = Lines::new(|line| {
             emitted.push(line);
@@ -126,12 +129,12 @@ mod tests {
         lines.write_all(b"one T0ken").unwrap();
         lines.write_all(b"Written").unwrap();
         lines.flush().unwrap();
-        writeln!(lines, "InPieces\u{202e}").unwrap();
+        writeln!(lines, "InPieces").unwrap();
         writeln!(lines, "{}", "x".repeat(10 * MAX_LINE)).unwrap();
-        writeln!(lines, "two\nthree").unwrap();
+        writeln!(lines, "two\nthree\u{202e}").unwrap();
         drop(lines);
-        assert_eq!(emitted[0], "one [redacted]\\u{202e}\n");
+        assert_eq!(emitted[0], "one [redacted]\n");
         assert_eq!(emitted[1].len(), MAX_LINE + 1);
-        assert_eq!(emitted[2..], ["two\n", "three\n"]);
+        assert_eq!(emitted[2..], ["two\n", "three\\u{202e}\n"]);
     }
 }

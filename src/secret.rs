@@ -94,12 +94,32 @@ fn remember(token: &str) {
 }
 
 /// `text` without any token this process has been given.
+///
+/// Invisible characters within a token do not hide it: where there are any, they are left out.
 #[must_use]
 pub fn redact(text: &str) -> Cow<'_, str> {
     let known = match KNOWN.read() {
         Ok(known) => known,
         Err(poisoned) => poisoned.into_inner(),
     };
+    if !text.chars().all(is_plain) {
+        let plain: String = text
+            .chars()
+            .filter(|character| is_plain(*character))
+            .collect();
+        if known.iter().any(|token| plain.contains(&**token)) {
+            return Cow::Owned(without(&known, &plain).into_owned());
+        }
+    }
+    without(&known, text)
+}
+
+/// Whether a character cannot be in the middle of a token unseen: printable ASCII, a letter or a digit.
+fn is_plain(character: char) -> bool {
+    matches!(character, ' '..='~') || (!character.is_ascii() && character.is_alphanumeric())
+}
+
+fn without<'a>(known: &[Box<str>], text: &'a str) -> Cow<'a, str> {
     known.iter().fold(Cow::Borrowed(text), |text, token| {
         if text.contains(&**token) {
             Cow::Owned(text.replace(&**token, REDACTED))
@@ -174,6 +194,20 @@ mod tests {
             ),
             "the token [redacted], [redacted]; [redacted]/[redacted]"
         );
+    }
+
+    #[test]
+    fn invisible_characters_do_not_hide_a_token() {
+        let token = "T0kenThatIsBroken";
+        let _ = Secret::new(token.to_owned());
+        for invisible in "\u{0}\u{8}\u{1b}\u{7f}\u{ad}\u{34f}\u{61c}\u{200b}\u{202e}\u{2060}\u{fe0f}\u{feff}\u{e0020}".chars()
+        {
+            let everywhere: String = token.chars().flat_map(|character| [invisible, character]).collect();
+            let text = format!("a é {everywhere} {token} b");
+            assert_eq!(redact(&text), "a é [redacted] [redacted] b", "{invisible:?}");
+            let harmless = format!("a{invisible} T0ken b");
+            assert_eq!(redact(&harmless), harmless);
+        }
     }
 
     #[test]

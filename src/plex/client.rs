@@ -24,7 +24,7 @@ use super::{
 use crate::{
     build_info,
     net::{DialError, Dialer, is_timeout},
-    secret::Secret,
+    secret::{Secret, redact},
     server_url::ServerUrl,
     tls,
     token::Token,
@@ -283,7 +283,8 @@ impl std::error::Error for NotPlexJson {
 fn refuse_markup(response: &Response<Body>) -> Result<(), PlexError> {
     match response.body().mime_type() {
         Some(mime) if !mime.to_ascii_lowercase().contains("json") => {
-            let mime: String = mime.chars().take(40).collect();
+            // Before it is cut off: what is left of a token would not be found any more.
+            let mime: String = redact(mime).chars().take(40).collect();
             Err(PlexError::Decode(
                 format!(
                     "the response is `{mime}` and not JSON: is PLEX_SERVER the address of Plex \

@@ -195,7 +195,9 @@ fn a_token_in_the_wrong_place_is_not_printed() {
 
 #[test]
 fn a_token_that_plex_echoes_reaches_neither_log_nor_check_and_no_terminal_is_steered() {
-    let hostile = format!("{TOKEN}\u{202e}\u{200b}\u{feff}\u{1b}[2J\n{TOKEN}");
+    // What a reader removes again may stand in the middle of it, too.
+    let hidden = format!("{}\u{200b}{}", &TOKEN[..9], &TOKEN[9..]);
+    let hostile = format!("{TOKEN}\u{202e}\u{200b}\u{feff}\u{1b}[2J\n{TOKEN} {hidden}");
     let plex = FakePlex::default();
     {
         let mut world = plex.world();
@@ -206,6 +208,8 @@ fn a_token_that_plex_echoes_reaches_neither_log_nor_check_and_no_terminal_is_ste
             movie(1, 101, &hostile),
             json!({"User": {"title": hostile}}),
         ));
+        world.server["platform"] = json!(hidden);
+        world.libraries[1]["title"] = json!(hidden);
         world.fault("/activities", Fault::Redirect(format!("http://x/{TOKEN}")));
         world.fault(
             "/statistics/resources",
@@ -226,8 +230,12 @@ fn a_token_that_plex_echoes_reaches_neither_log_nor_check_and_no_terminal_is_ste
     exporter.wait_for_log("text/");
     let (_, out, err) = Setup::new(&plex.url()).run(&["check"]);
     let text = exporter.log().join("\n") + &out + &err;
-    for part in [TOKEN, "\u{202e}", "\u{200b}", "\u{feff}", "\u{1b}"] {
+    for part in ["\u{202e}", "\u{200b}", "\u{feff}", "\u{1b}"] {
         assert!(!text.contains(part), "{part:?} in {text}");
+    }
+    for text in [&text, &exporter.page()] {
+        let shown = text.replace(r"\u{200b}", "").replace('\u{200b}', "");
+        assert!(!shown.contains(TOKEN), "{text}");
     }
     assert!(text.contains("[redacted]"), "{text}");
 }
