@@ -15,6 +15,8 @@
 
 use std::io::{self, Read};
 
+use super::clean_json::plain_text;
+
 /// Longer texts are cut off, in bytes of JSON. The decoder truncates them further, but only after the
 /// token was redacted; so this leaves room for what is removed.
 const MAX_TEXT: usize = 8 * 1024;
@@ -118,6 +120,24 @@ impl<R> BoundedJson<R> {
         kept
     }
 
+    /// Takes as much of `bytes` as is kept for sure; a shortcut, because that is most of them.
+    fn take_plain_text(&mut self, bytes: &[u8]) -> usize {
+        let Some(text) = self.text.as_mut().filter(|text| text.escape_length == 0) else {
+            return 0;
+        };
+        if self.skipping.is_some() || text.length >= MAX_TEXT {
+            return 0;
+        }
+        let room = bytes.len().min(MAX_TEXT - text.length);
+        let plain = plain_text(&bytes[..room]);
+        if plain > 0 {
+            text.escape = [0; 4];
+            text.length += plain;
+            self.element += plain;
+        }
+        plain
+    }
+
     /// Takes the next byte: whether it is within the bounds.
     fn takes(&mut self, byte: u8) -> bool {
         if let Some(text) = &mut self.text {
@@ -169,12 +189,21 @@ impl<R: Read> Read for BoundedJson<R> {
         loop {
             let length = self.inner.read(buffer)?;
             let mut kept = 0;
-            for index in 0..length {
+            let mut index = 0;
+            while index < length {
+                let plain = self.take_plain_text(&buffer[index..length]);
+                if plain > 0 {
+                    buffer.copy_within(index..index + plain, kept);
+                    kept += plain;
+                    index += plain;
+                    continue;
+                }
                 let byte = buffer[index];
                 if self.keeps(byte) {
                     buffer[kept] = byte;
                     kept += 1;
                 }
+                index += 1;
             }
             if kept > 0 || length == 0 {
                 return Ok(kept);

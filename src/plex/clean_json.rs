@@ -214,6 +214,12 @@ impl<R> CleanJson<R> {
     }
 }
 
+/// How many bytes at the beginning of `text`, which is within a string, are ASCII that means itself.
+pub(super) fn plain_text(text: &[u8]) -> usize {
+    let plain = |byte: &&u8| matches!(byte, b' '..=b'~') && !matches!(byte, b'"' | b'\\');
+    text.iter().take_while(plain).count()
+}
+
 /// Whether `word` is a number of JSON's, and one that an `f64` can hold.
 fn is_number(word: &[u8]) -> bool {
     let digits = |text: &[u8]| text.iter().take_while(|byte| byte.is_ascii_digit()).count();
@@ -248,8 +254,20 @@ impl<R: Read> Read for CleanJson<R> {
             self.read = 0;
             let mut chunk = [0; 4_096];
             let length = self.inner.read(&mut chunk)?;
-            for byte in &chunk[..length] {
-                self.take(*byte);
+            let mut rest = &chunk[..length];
+            while let [byte, after @ ..] = rest {
+                // Most of a response is such text.
+                let plain = match self.place {
+                    Place::Text => plain_text(rest),
+                    _ => 0,
+                };
+                if plain > 0 {
+                    self.ready.extend_from_slice(&rest[..plain]);
+                    rest = &rest[plain..];
+                } else {
+                    self.take(*byte);
+                    rest = after;
+                }
             }
             if length == 0 {
                 self.ended = true;
