@@ -29,7 +29,7 @@ const WAIT: Duration = Duration::from_secs(5);
 
 /// Plex sends some ten frames a second, each of which takes up to 50 µs in all threads.
 const CPU_LIMIT: Limit = Limit {
-    share: 30,
+    share: 25,
     burst: Duration::from_millis(100),
     response: Duration::ZERO,
 };

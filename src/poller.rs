@@ -21,12 +21,12 @@ use crate::{
 /// The state never has more than three requests of a lane in flight; a lane holds a few more.
 const LANE_CAPACITY: usize = 8;
 
-/// The limit on the CPU time of a thread of a lane. 10 MB take up to 200 ms.
+/// The limit on the CPU time of a thread of a lane. 10 MB take some 100 ms.
 const fn limit(share: u32, burst: u64) -> Limit {
     Limit {
         share,
         burst: Duration::from_millis(burst),
-        response: Duration::from_millis(250),
+        response: Duration::from_millis(150),
     }
 }
 
@@ -63,11 +63,11 @@ impl Poller {
             Ok::<_, io::Error>(sender)
         };
         let poller = Self {
-            server: lane("poll-server", 1, limit(20, 250))?,
-            sessions: lane("poll-sessions", 1, limit(70, 500))?,
-            titles: lane("poll-titles", title_workers, limit(7, 50))?,
-            libraries: lane("poll-libraries", 1, limit(20, 250))?,
-            statistics: lane("poll-statistics", 1, limit(20, 100))?,
+            server: lane("poll-server", 1, limit(12, 250))?,
+            sessions: lane("poll-sessions", 1, limit(100, 500))?,
+            titles: lane("poll-titles", title_workers, limit(8, 80))?,
+            libraries: lane("poll-libraries", 1, limit(12, 250))?,
+            statistics: lane("poll-statistics", 1, limit(12, 100))?,
         };
         Ok((poller, threads))
     }
