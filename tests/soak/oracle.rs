@@ -299,7 +299,9 @@ impl World {
                 .iter()
                 .all(|play| play.known.versions.len() == 1);
             let countable = before.known.countable.is_some_and(|at| at < ended);
-            certain &= unchanged && countable && counted + ROUNDING < ended + KEPT;
+            // During an outage, it ended for the exporter long before.
+            let confirmed = before.known.confirmed.is_some_and(|at| counted < at + KEPT);
+            certain &= unchanged && countable && confirmed && counted + ROUNDING < ended + KEPT;
             least += usize::from(certain);
         }
         least..=most
