@@ -188,6 +188,11 @@ impl Pending {
         new
     }
 
+    /// Forgets the transcodes that sessions carry now.
+    pub fn forget_transcodes(&mut self, carried: impl Fn(&str) -> bool) {
+        self.transcodes.retain(|id, _| !carried(id));
+    }
+
     /// How urgent a listing is for a session that is not listed yet.
     #[must_use]
     pub fn priority(&self) -> Priority {

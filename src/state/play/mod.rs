@@ -31,7 +31,9 @@ const ALIAS_AFTER: Duration = Duration::from_secs(3);
 /// … and after this time even without progress.
 const ALIAS_AFTER_LONG: Duration = Duration::from_secs(20);
 
-/// A listing is compared with a notification for this long.
+/// A listing that contradicts the last notification may be behind it. For this long, it is …
+const BEHIND: Duration = Duration::from_secs(3);
+/// … and for this long, it is repeated, ever later.
 const CONTRADICTED: Duration = Duration::from_secs(10);
 
 /// A play waits for its library for this long; then the library is `unknown`.
@@ -335,7 +337,10 @@ impl Play {
     ) -> Credit {
         let mut credit = Credit::default();
         let offset = session.view_offset.non_negative();
-        if !self.was_notified_after(started) {
+        let behind = self
+            .contradicted(session, started)
+            .is_some_and(|age| age < BEHIND);
+        if !self.was_notified_after(started) && !behind {
             let moved = offset.zip(self.view_offset).map(|(listed, before)| {
                 Duration::try_from_secs_f64((listed - before) / 1_000.0).unwrap_or_default()
             });
@@ -351,17 +356,21 @@ impl Play {
         credit
     }
 
-    /// When to list again, after a listing requested at `started`, because the last notification
-    /// before it said otherwise: the listing may be behind, or the notification. Ever later, for
-    /// [`CONTRADICTED`].
+    /// How old the last notification was when a listing that contradicts it, `session`, was requested
+    /// at `started`: the listing may be behind, or the notification.
+    fn contradicted(&self, session: &Session, started: Instant) -> Option<Duration> {
+        let age = started.checked_duration_since(self.notified?)?;
+        let listed = listed_phase(session);
+        let contradicts = self.notified_phase.is_some_and(|phase| phase != listed);
+        (contradicts && age < CONTRADICTED).then_some(age)
+    }
+
+    /// When to list again because `session` as it was listed at `started` contradicts the last
+    /// notification.
     #[must_use]
-    pub fn contradicted(&self, started: Instant, now: Instant) -> Option<Instant> {
-        let notified = self.notified.filter(|at| *at <= started)?;
-        let contradicted = self
-            .notified_phase
-            .is_some_and(|phase| phase != self.phase());
-        let since = started.saturating_duration_since(notified);
-        (contradicted && since < CONTRADICTED).then(|| now + since.max(Duration::from_secs(1)))
+    pub fn recheck(&self, session: &Session, started: Instant, now: Instant) -> Option<Instant> {
+        let age = self.contradicted(session, started)?;
+        Some(now + age.max(Duration::from_secs(1)))
     }
 
     /// Whether `item` is certainly another item than this play's.

@@ -119,6 +119,8 @@ impl Sessions {
             .values()
             .filter_map(|play| Some((play.transcode_id()?.into(), play.session.clone())))
             .collect();
+        self.pending
+            .forget_transcodes(|id| self.by_transcode.contains_key(id));
         self.touched.everything = true;
         if self.live.len() > keys.len() {
             // Some became live after this response was written; the next one decides.
@@ -237,7 +239,7 @@ impl Sessions {
         if let Some(play) = self.live.get_mut(key) {
             play.interruptions = interruptions;
             let credit = play.apply_listing(session, started, now, hide);
-            if let Some(moment) = play.contradicted(started, now) {
+            if let Some(moment) = play.recheck(session, started, now) {
                 effects.request_sessions(moment, Priority::Medium);
             }
             self.watch.live(play);
