@@ -212,10 +212,15 @@ impl State {
 
     /// Records the outcome of a request to an endpoint that not every Plex offers.
     fn record_optional(&mut self, endpoint: Endpoint, result: &Response, effects: &mut Effects) {
+        let pass = self.has_plex_pass();
         let missing = match endpoint {
+            Endpoint::Resources if pass => {
+                "the host's and Plex's shares of processor and memory are absent"
+            }
             Endpoint::Resources => {
                 "it needs Plex Pass: the host's and Plex's shares of processor and memory are absent"
             }
+            Endpoint::Bandwidth if pass => "plex_transmit_bytes_total is absent",
             Endpoint::Bandwidth => "it needs Plex Pass: plex_transmit_bytes_total is absent",
             Endpoint::Accounts => "bytes by user are counted as `unknown`",
             Endpoint::Updater => "plex_update_available is absent",
