@@ -65,7 +65,7 @@ impl Poller {
         let poller = Self {
             server: lane("poll-server", 1, limit(12, 250))?,
             sessions: lane("poll-sessions", 1, limit(100, 500))?,
-            titles: lane("poll-titles", title_workers, limit(8, 80))?,
+            titles: lane("poll-titles", title_workers, limit(8, 150))?,
             libraries: lane("poll-libraries", 1, limit(12, 250))?,
             statistics: lane("poll-statistics", 1, limit(12, 100))?,
         };
