@@ -1,11 +1,11 @@
 //! A limit on the requests to Plex, whatever notifications arrive.
 //!
 //! Each purpose has its own permits, so that a burst of one kind of notification delays no request
-//! of another kind. The timetable needs no permit, but where a request moves the timetable on, the
+//! of another kind; only where a person waits for sessions, they may take a part of the others'. The timetable needs no permit, but where a request moves the timetable on, the
 //! timetable's share belongs to the permits, too: then what the timetable sends is charged. What an
-//! hour leaves beyond the timetable is divided in two: one half can be taken at once after a quiet
-//! time, the other is refilled in the course of an hour. So no hour exceeds the limits that the
-//! README promises.
+//! hour leaves beyond the timetable is divided: a part of it can be taken at once after a quiet time,
+//! the rest is refilled in the course of the hour. So no hour exceeds the limits that the README
+//! promises.
 
 use std::time::{Duration, Instant};
 
@@ -43,9 +43,9 @@ const PURPOSES: [Purpose; 3] = [Purpose::Viewing, Purpose::Server, Purpose::Upke
 /// How urgent a request is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Priority {
-    /// Something may have changed. It leaves two thirds of a full burst to the others.
+    /// Something may have changed. It leaves seven eighths of a full burst to the others.
     Low,
-    /// Something has changed. It leaves one third.
+    /// Something has changed. It leaves one half.
     Medium,
     /// A person waits for it.
     High,
@@ -80,7 +80,11 @@ impl Demand {
     fn permits(self, purpose: Purpose) -> (u32, Duration) {
         let (limit, timetable) = self.hour();
         let spare = limit.saturating_sub(timetable.iter().sum());
-        let half = spare.max(MIN_PERMITS) * purpose.share() / 200;
+        let spare = spare.max(MIN_PERMITS) * purpose.share() / 100;
+        // While nobody plays, there is little that a person waits for.
+        let part = if self.sessions > 0 { 25 } else { 20 };
+        let burst = (spare * part / 100).max(1);
+        let rest = spare - burst;
         let own = match purpose {
             Purpose::Upkeep => 0,
             Purpose::Viewing | Purpose::Server => timetable[purpose as usize],
@@ -88,9 +92,8 @@ impl Demand {
         // In tenths, and never zero.
         let sessions = u32::try_from(self.sessions).unwrap_or(u32::MAX);
         let factor = sessions.clamp(FEW_SESSIONS, FEW_SESSIONS * MAX_FACTOR);
-        let burst = half.max(1) * factor / FEW_SESSIONS;
-        let refill = Duration::from_hours(1) * FEW_SESSIONS / ((own + half.max(1)) * factor);
-        (burst, refill)
+        let refill = Duration::from_hours(1) * FEW_SESSIONS / ((own + rest) * factor);
+        (burst * factor / FEW_SESSIONS, refill)
     }
 }
 
@@ -121,8 +124,8 @@ impl Permits {
     fn next(&self, priority: Priority) -> Option<Instant> {
         let reserve = match priority {
             Priority::High => 0,
-            Priority::Medium => self.burst / 3,
-            Priority::Low => self.burst * 2 / 3,
+            Priority::Medium => self.burst / 2,
+            Priority::Low => self.burst * 7 / 8,
         };
         let spare = self.burst - reserve;
         // A moment that cannot be represented lies before the clock's origin, so it has passed.
@@ -191,12 +194,17 @@ impl RequestBudget {
     /// When the next permit is available; may be in the past.
     #[must_use]
     pub fn next_permit(&self, purpose: Purpose, priority: Priority) -> Option<Instant> {
-        self.permits[purpose as usize].next(priority)
+        usable(purpose, priority)
+            .map(|(purpose, priority)| self.permits[purpose as usize].next(priority))
+            // `None` lies before every moment.
+            .min()
+            .flatten()
     }
 
     /// Takes a permit, if there is one at `now`.
     pub fn take(&mut self, purpose: Purpose, priority: Priority, now: Instant) -> bool {
-        self.permits[purpose as usize].take(priority, now)
+        usable(purpose, priority)
+            .any(|(purpose, priority)| self.permits[purpose as usize].take(priority, now))
     }
 
     /// The timetable sends a request at `now`, which needs no permit.
@@ -205,6 +213,14 @@ impl RequestBudget {
             self.permits[purpose as usize].charge(now);
         }
     }
+}
+
+/// Whose permits a request may take, its own first, and with which priority.
+fn usable(purpose: Purpose, priority: Priority) -> impl Iterator<Item = (Purpose, Priority)> {
+    let borrows = purpose == Purpose::Viewing && priority == Priority::High;
+    let others = [Purpose::Server, Purpose::Upkeep];
+    let others = others.into_iter().filter(move |_| borrows);
+    std::iter::once((purpose, priority)).chain(others.map(|other| (other, Priority::Medium)))
 }
 
 #[cfg(test)]
@@ -256,47 +272,61 @@ mod tests {
         assert_eq!(most, requests_in_an_hour(demand(50, 20, false)));
     }
 
+    fn take_all(
+        budget: &mut RequestBudget,
+        purpose: Purpose,
+        priority: Priority,
+        now: Instant,
+    ) -> u32 {
+        let taken = (0..10_000).take_while(|_| budget.take(purpose, priority, now));
+        u32::try_from(taken.count()).unwrap()
+    }
+
     #[test]
-    fn each_priority_leaves_a_third_of_the_burst_to_the_next() {
+    fn each_priority_leaves_a_part_of_the_burst_to_the_next() {
         for sessions in [0, 10, 30] {
             let start = Instant::now();
             let mut budget = RequestBudget::new(start);
             budget.adapt(demand(sessions, 0, false), start);
-            let (burst, refill) = demand(sessions, 0, false).permits(Purpose::Viewing);
-            let taken = |budget: &mut RequestBudget, priority, now| {
-                let take = |_: &u32| budget.take(Purpose::Viewing, priority, now);
-                u32::try_from((0..1_000).take_while(take).count()).unwrap()
-            };
-            assert_eq!(taken(&mut budget, Low, start), burst - burst * 2 / 3);
+            let (burst, refill) = demand(sessions, 0, false).permits(Purpose::Server);
+            let mut taken = |priority, now| take_all(&mut budget, Purpose::Server, priority, now);
+            assert_eq!(taken(Low, start), burst - burst * 7 / 8);
             // However long they wait for more.
             let mut now = start;
             for _ in 0..10 {
                 now += refill;
-                assert_eq!(taken(&mut budget, Low, now), 1);
+                assert_eq!(taken(Low, now), 1);
             }
-            assert_eq!(taken(&mut budget, Medium, now), burst * 2 / 3 - burst / 3);
-            assert_eq!(taken(&mut budget, High, now), burst / 3);
+            assert_eq!(taken(Medium, now), burst * 7 / 8 - burst / 2);
+            assert_eq!(taken(High, now), burst / 2);
             // Whoever is urgent comes first.
             now += refill;
-            assert_eq!(taken(&mut budget, Medium, now), 0);
-            assert_eq!(taken(&mut budget, High, now), 1);
+            assert_eq!(taken(Medium, now), 0);
+            assert_eq!(taken(High, now), 1);
         }
     }
 
     #[test]
-    fn a_burst_for_one_purpose_leaves_the_permits_of_the_others() {
+    fn a_burst_for_one_purpose_leaves_the_permits_of_the_others_but_for_half_to_urgent_sessions() {
         let now = Instant::now();
         for first in PURPOSES {
             let mut budget = RequestBudget::new(now);
-            while budget.take(first, High, now) {}
-            for purpose in PURPOSES.into_iter().filter(|purpose| *purpose != first) {
-                let taken = (0..100).filter(|_| budget.take(purpose, High, now)).count();
-                let (burst, _) = Demand::default().permits(purpose);
-                assert_eq!(
-                    u32::try_from(taken).unwrap(),
-                    burst,
-                    "{purpose:?} after {first:?}"
-                );
+            let bursts = PURPOSES.map(|purpose| Demand::default().permits(purpose).0);
+            let taken = take_all(&mut budget, first, High, now);
+            let lends = |purpose: Purpose| match first {
+                Purpose::Viewing => bursts[purpose as usize] - bursts[purpose as usize] / 2,
+                _ => 0,
+            };
+            let others = [Purpose::Server, Purpose::Upkeep]
+                .map(lends)
+                .iter()
+                .sum::<u32>();
+            assert_eq!(taken, bursts[first as usize] + others, "{first:?}");
+            for purpose in [Purpose::Server, Purpose::Upkeep] {
+                if purpose != first {
+                    let left = bursts[purpose as usize] - lends(purpose);
+                    assert_eq!(take_all(&mut budget, purpose, High, now), left, "{first:?}");
+                }
             }
         }
     }
@@ -331,9 +361,8 @@ mod tests {
             for _ in 0..3 {
                 budget.charge(purpose, start);
             }
-            let taken = (0..100)
-                .filter(|_| budget.take(purpose, High, start))
-                .count();
+            let own = &mut budget.permits[purpose as usize];
+            let taken = (0..100).filter(|_| own.take(High, start)).count();
             let (burst, refill) = Demand::default().permits(purpose);
             assert_eq!(
                 u32::try_from(taken).unwrap(),
@@ -363,7 +392,7 @@ mod tests {
             budget.adapt(demand, now);
         }
         let (burst, _) = demand(40, 0, true).permits(Purpose::Viewing);
-        let taken = (0..10_000).filter(|_| budget.take(Purpose::Viewing, High, now));
-        assert_eq!(u32::try_from(taken.count()).unwrap(), burst);
+        let taken = take_all(&mut budget, Purpose::Viewing, Medium, now);
+        assert_eq!(taken, burst - burst / 2);
     }
 }

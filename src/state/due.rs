@@ -71,7 +71,7 @@ impl State {
             && due <= now
         {
             if self.titles_need_permits()
-                && !self.budget.take(Purpose::Viewing, Priority::High, now)
+                && !self.budget.take(Purpose::Viewing, Priority::Medium, now)
             {
                 return;
             }
@@ -90,7 +90,7 @@ impl State {
         let (due, id) = self.sessions.titles.next()?;
         let permit = self
             .budget
-            .next_permit(Purpose::Viewing, Priority::High)
+            .next_permit(Purpose::Viewing, Priority::Medium)
             .filter(|_| self.titles_need_permits());
         Some((permit.map_or(due, |permit| due.max(permit)), id))
     }

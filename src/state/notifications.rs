@@ -43,7 +43,7 @@ impl State {
             self.schedule.server.hasten(server);
             self.schedule
                 .activities
-                .request(now.monotonic, Priority::Low);
+                .request(now.monotonic, Priority::Medium);
         } else {
             self.socket_flapped(now.monotonic, effects);
             let activities = &mut self.schedule.activities;
@@ -138,7 +138,7 @@ impl State {
                     self.library_changed(change, now);
                 }
             }
-            Payload::UpdateChanged => self.schedule.updater.request(now, Priority::Low),
+            Payload::UpdateChanged => self.schedule.updater.request(now, Priority::Medium),
             Payload::ReachabilityChanged => self.schedule.server.request(now, Priority::Low),
             Payload::Undecodable => effects.refresh_sessions = true,
             Payload::Nothing => {}
