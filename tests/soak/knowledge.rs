@@ -12,6 +12,11 @@ use crate::plays::Millis;
 pub const LONGEST_GAP: Millis = 45_000;
 /// Clients report every 10 s; until a missing report is noticed, the play is taken to go on.
 pub const REPORT_GAP: Millis = 13_000;
+/// Where a listing contradicts a notification that came so shortly before it, either may be right,
+/// and the notification counts until the next listing.
+const CONTRADICTED: Millis = 3_000;
+/// The next listing comes at most this much later.
+const NEXT_LISTING: Millis = 1_500;
 /// For every change: truncation to milliseconds.
 pub const ROUNDING: Millis = 2;
 
@@ -27,6 +32,8 @@ struct Lost {
 pub struct Knowledge {
     /// When it was last reported live, and in which phase.
     pub confirmed: Option<Millis>,
+    /// When it was last notified.
+    notified: Option<Millis>,
     /// Changes since then that were not notified.
     lost: Vec<Lost>,
     /// A notification of a change is on its way since then.
@@ -79,6 +86,7 @@ impl Knowledge {
     pub fn notified(&mut self, now: Millis, began: Millis, playing: bool) {
         self.confirm(now, now, began);
         self.confirmed = Some(now);
+        self.notified = Some(now);
         self.on_its_way = None;
         self.seen_playing |= playing;
         self.count(now);
@@ -93,6 +101,10 @@ impl Knowledge {
         began: Millis,
         playing: bool,
     ) {
+        let recent = self.notified.is_some_and(|at| started < at + CONTRADICTED);
+        if recent && self.has_lost() {
+            self.allowance += CONTRADICTED + NEXT_LISTING;
+        }
         self.confirm(written, now, began);
         if let Some(sent) = self.on_its_way
             && started < sent

@@ -370,7 +370,10 @@ impl Play {
     #[must_use]
     pub fn recheck(&self, session: &Session, started: Instant, now: Instant) -> Option<Instant> {
         let age = self.contradicted(session, started)?;
-        Some(now + age.max(Duration::from_secs(1)))
+        let pause = age.max(Duration::from_secs(1));
+        // The one after [`BEHIND`] decides.
+        let decisive = BEHIND.checked_sub(age).filter(|left| !left.is_zero());
+        Some(now + decisive.map_or(pause, |left| pause.min(left)))
     }
 
     /// Whether `item` is certainly another item than this play's.

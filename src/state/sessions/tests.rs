@@ -478,7 +478,7 @@ fn a_listing_that_contradicts_the_notification_before_it_is_repeated_until_it_do
         let shown = |driver: &Driver| driver.state.sessions.live().next().map(Play::phase);
         assert_eq!(shown(&driver), Some(phase), "{behind}");
         driver.list(&listed("paused"));
-        driver.run(8.0);
+        driver.run(3.0);
         assert_eq!(shown(&driver), Some(phase), "{behind}");
         let asked = driver.requests("/status/sessions", 100.0);
         assert_eq!(asked.len() - before, listings, "{behind}: {asked:?}");
