@@ -34,6 +34,8 @@ pub struct Knowledge {
     pub confirmed: Option<Millis>,
     /// When it was last notified.
     notified: Option<Millis>,
+    /// Until when the last notification may count although a listing contradicts it.
+    contradicted: Millis,
     /// Changes since then that were not notified.
     lost: Vec<Lost>,
     /// A notification of a change is on its way since then.
@@ -64,9 +66,9 @@ impl Knowledge {
         !self.lost.is_empty()
     }
 
-    /// Whether its present state is unreported.
-    pub fn is_unknown(&self) -> bool {
-        self.has_lost() || self.on_its_way.is_some()
+    /// Whether its state at `now` is unreported, or reported in two ways.
+    pub fn is_unknown(&self, now: Millis) -> bool {
+        self.has_lost() || self.on_its_way.is_some() || now < self.contradicted
     }
 
     /// What it did until `until` is known again at `now`; the play exists since `began`.
@@ -101,9 +103,11 @@ impl Knowledge {
         began: Millis,
         playing: bool,
     ) {
-        let recent = self.notified.is_some_and(|at| started < at + CONTRADICTED);
-        if recent && self.has_lost() {
+        if let Some(notified) = self.notified.filter(|at| started < at + CONTRADICTED)
+            && self.has_lost()
+        {
             self.allowance += CONTRADICTED + NEXT_LISTING;
+            self.contradicted = notified + CONTRADICTED + NEXT_LISTING;
         }
         self.confirm(written, now, began);
         if let Some(sent) = self.on_its_way

@@ -328,6 +328,8 @@ impl World {
 
     /// Clients go on after a restart, or have given up.
     fn plex_is_back(&mut self) {
+        // A session may have been about to be listed when Plex went down.
+        self.plex.listed.clear();
         for number in 0..self.clients.len() {
             let Some(id) = self.clients[number].playing else {
                 continue;

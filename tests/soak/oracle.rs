@@ -455,7 +455,7 @@ impl World {
             };
             let gone = play.left.unwrap_or(ended) + limit + SHOWN_AFTER;
             assert!(self.now <= gone, "at {} a ghost: {play:?}", self.now);
-        } else if !play.known.is_unknown() {
+        } else if !play.known.is_unknown(self.now) {
             let state = series.label("state");
             assert_eq!(state, play.phase.word(), "at {}: {play:?}", self.now);
         }

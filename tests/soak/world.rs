@@ -240,6 +240,11 @@ impl World {
                     self.plex.listed.insert(play.key, id);
                     self.plays[id].entered = Some(self.now);
                     self.tally.live(self.plex.listed.len());
+                } else if let Some(before) = self.plex.listed.get(&play.key)
+                    && self.plays[*before].ended.is_some()
+                {
+                    // It was over before it was listed, and so is the one before.
+                    self.plex.listed.remove(&play.key);
                 }
             }
             Step::Unlist { key, id } => {
