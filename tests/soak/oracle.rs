@@ -234,10 +234,7 @@ impl World {
                 self.check_file(&self.plays[newest], &series);
                 self.check_seconds(plays, series.value);
                 for id in plays {
-                    assert!(
-                        shown.insert(*id, series.value).is_none(),
-                        "two series: {line}"
-                    );
+                    assert!(shown.insert(*id, newest).is_none(), "two series: {line}");
                 }
             } else if let Some(series) = Series::parse(line, "plex_session_info") {
                 let plays = self.named(&series);
@@ -461,7 +458,8 @@ impl World {
         }
     }
 
-    fn check_presence(&mut self, shown: &HashMap<PlayId, f64>, live: &BTreeSet<PlayId>) {
+    /// `shown`: the plays in a series, each with the newest that shares it.
+    fn check_presence(&mut self, shown: &HashMap<PlayId, PlayId>, live: &BTreeSet<PlayId>) {
         if self.well_for(60_000) && self.network.socket_up {
             for id in self.plex.listed.values().filter(|id| !live.contains(id)) {
                 let play = &self.plays[*id];
@@ -490,13 +488,16 @@ impl World {
                     "at {now} missing: {play:?}"
                 );
             }
-            let late = self.end_slack(*id, play);
-            assert!(
-                !on_page || kept(play, late),
-                "at {now} still shown: {play:?}"
-            );
+            if let Some(newest) = shown.get(id) {
+                let late = self.end_slack(*newest, &plays[*newest]);
+                assert!(
+                    kept(&plays[*newest], late),
+                    "at {now} still shown: {play:?}"
+                );
+            }
         }
-        self.oracle.recent.retain(|id| kept(&plays[*id], 120_000));
+        let last = |id: &PlayId| &plays[*shown.get(id).unwrap_or(id)];
+        self.oracle.recent.retain(|id| kept(last(id), 120_000));
         self.oracle
             .uncounted
             .retain(|id| kept(&plays[*id], 120_000));
