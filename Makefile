@@ -32,7 +32,7 @@ test-static: ## As root: the static binary alone in an empty root, unprivileged,
 		$(CARGO) test --test blackbox -- --test-threads $(TEST_THREADS) --ignored contained_
 	@# Pages and bodies at the limits, which take a debug build too long.
 	PLEX_EXPORTER_BIN="$(CURDIR)/$$(.ci/static x86_64-unknown-linux-musl)" \
-		$(CARGO) test --test blackbox -- --test-threads 2 --ignored memory_ cpu_
+		$(CARGO) test --test blackbox -- --test-threads 5 --ignored memory_ cpu_
 
 dashboard: ## Draw the dashboard with Grafana's own libraries, into target/dashboard, and check what a person would see
 	@for tool in node npm chromium prometheus promtool; do command -v $$tool >/dev/null || missing="$$missing $$tool"; done; \

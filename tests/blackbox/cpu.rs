@@ -18,7 +18,7 @@ use crate::support::{
 const LIMIT: f64 = 0.02;
 /// After a quiet time a burst is free.
 const BURST: Duration = Duration::from_secs(15);
-const MEASURED: Duration = Duration::from_secs(40);
+const MEASURED: Duration = Duration::from_secs(25);
 
 /// CPU seconds by the name of the thread.
 fn by_thread(exporter: &Exporter) -> BTreeMap<String, f64> {
