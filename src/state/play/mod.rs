@@ -307,6 +307,11 @@ impl Play {
     pub fn mark_ended(&mut self, reason: EndReason, at: Instant) {
         // Only its series is shown from now on, which has its own encoded labels.
         self.encoded = None;
+        if self.series.is_some() && self.rows.transcode.is_some() {
+            // Where its time is counted is known; a listing that resumes it brings them again.
+            self.transcode = None;
+            self.stream_decisions = None;
+        }
         self.end = Some(End {
             at,
             reason,
