@@ -30,7 +30,8 @@ const fn limit(share: u32, burst: u64) -> Limit {
     }
 }
 
-/// Hands requests to the lanes. Dropping it ends them, each after the request in progress and the pause before it.
+/// Hands requests to the lanes. Dropping it ends them, each after the request in progress and the
+/// pause before it.
 #[derive(Debug)]
 pub struct Poller {
     server: Sender<PlexRequest>,

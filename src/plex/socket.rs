@@ -26,7 +26,8 @@ use crate::{
 
 /// The largest message that is accepted; Plex's are a few kilobytes.
 const MAX_MESSAGE: usize = 1_000_000;
-/// After this long without a frame Plex is pinged, the first time at once. A server with nothing to send is silent for hours.
+/// After this long without a frame Plex is pinged, the first time at once. A server with nothing to
+/// send is silent for hours.
 pub const PING_AFTER: Duration = Duration::from_secs(15);
 /// A ping without a response is repeated after this.
 const PING_AGAIN: Duration = Duration::from_secs(10);

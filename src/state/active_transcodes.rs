@@ -76,12 +76,12 @@ impl ActiveTranscodes {
     pub fn set(&mut self, count: Option<f64>, now: Instant) -> Option<Instant> {
         let before = self.count(now);
         self.count.set(count, now);
-        let again = self.changed.take()? + SECOND_POLL;
+        let again = self.changed? + SECOND_POLL;
         let lags = before == count && now < again;
-        lags.then(|| {
-            self.changed = again.checked_sub(SECOND_POLL);
-            again
-        })
+        if !lags {
+            self.changed = None;
+        }
+        lags.then_some(again)
     }
 }
 

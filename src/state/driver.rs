@@ -155,6 +155,10 @@ impl Driver {
     pub fn respond(&mut self, path: &str) {
         let asked = |(_, _, request): &(_, _, PlexRequest)| request.path() == path;
         let index = self.in_flight.iter().position(asked).unwrap();
+        self.complete(index);
+    }
+
+    fn complete(&mut self, index: usize) {
         let (_, started, request) = self.in_flight.remove(index);
         let result = self.reply(&request);
         self.apply(Event::Completed(Completed {
@@ -180,10 +184,9 @@ impl Driver {
             };
             self.now = self.now.max(next);
             let now = self.now();
-            let due = self.in_flight.iter().find(|(due, ..)| *due <= now);
-            if let Some((.., request)) = due {
-                let path = request.path();
-                self.respond(&path);
+            let due = self.in_flight.iter().position(|(due, ..)| *due <= now);
+            if let Some(index) = due {
+                self.complete(index);
             } else {
                 let actions = self.state.tick(self.timestamp());
                 self.dispatch(actions);

@@ -114,12 +114,12 @@ impl Libraries {
                 library.title = title;
                 changed = true;
             }
-            let before = library.signs_of_change();
+            let signs = library.signs_of_change();
             library.duration = directory.duration_total.non_negative();
             library.storage = directory.storage_total.non_negative();
             library.scanned = directory.scanned_at.non_negative().filter(|at| *at > 0.0);
             library.updated = directory.updated_at.non_negative();
-            if library.counted_before() && library.signs_of_change() != before {
+            if library.counted_before() && library.signs_of_change() != signs {
                 library.count.request(now);
             }
             library.refreshing = directory.refreshing.get();

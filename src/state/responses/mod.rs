@@ -2,7 +2,7 @@
 
 mod server;
 
-use std::time::Instant;
+use std::{collections::BTreeSet, time::Instant};
 
 use super::{
     MAX_ACCOUNTS, State, actions::Effects, budget::Priority, duration_table::MAX_LABEL_SETS,
@@ -149,9 +149,7 @@ impl State {
         self.sent_bytes
             .add(bandwidth.rows.as_slice(), now, |account, lan, bytes| {
                 let name = accounts.get(&account);
-                if name.is_none() && unknown_accounts.len() < MAX_LABEL_SETS {
-                    look_up |= unknown_accounts.insert(account);
-                }
+                look_up |= name.is_none() && is_unheard_of(account, unknown_accounts);
                 let user = match name {
                     _ if hidden => HIDDEN,
                     Some(name) => name,
@@ -177,10 +175,7 @@ impl State {
             };
             if let Some(name) = self.accounts.get(&account) {
                 user.title.or_set(name);
-            } else if self.unknown_accounts.len() < MAX_LABEL_SETS
-                && self.unknown_accounts.insert(account)
-                && !self.hide.user
-            {
+            } else if is_unheard_of(account, &mut self.unknown_accounts) && !self.hide.user {
                 self.schedule.accounts.request(now, Priority::Medium);
             }
         }
@@ -212,31 +207,32 @@ impl State {
 
     /// Records the outcome of a request to an endpoint that not every Plex offers.
     fn record_optional(&mut self, endpoint: Endpoint, result: &Response, effects: &mut Effects) {
-        let pass = self.has_plex_pass();
         let missing = match endpoint {
-            Endpoint::Resources if pass => {
+            Endpoint::Resources => {
                 "the host's and Plex's shares of processor and memory are absent"
             }
-            Endpoint::Resources => {
-                "it needs Plex Pass: the host's and Plex's shares of processor and memory are absent"
-            }
-            Endpoint::Bandwidth if pass => "plex_transmit_bytes_total is absent",
-            Endpoint::Bandwidth => "it needs Plex Pass: plex_transmit_bytes_total is absent",
+            Endpoint::Bandwidth => "plex_transmit_bytes_total is absent",
             Endpoint::Accounts => "bytes by user are counted as `unknown`",
             Endpoint::Updater => "plex_update_available is absent",
             _ => "plex_activities covers only what notifications report",
         };
-        match result {
-            Err(PlexError::NotFound) => {
-                self.error_log
-                    .report_info(Subject::Endpoint(endpoint), missing, effects);
-            }
-            Err(PlexError::Forbidden) if endpoint == Endpoint::Updater => {
-                self.error_log
-                    .report_info(Subject::Endpoint(endpoint), missing, effects);
-            }
-            result => self.record(endpoint, result.as_ref().err(), effects),
+        let not_offered = match result {
+            Err(PlexError::NotFound) => true,
+            Err(PlexError::Forbidden) => endpoint == Endpoint::Updater,
+            _ => false,
+        };
+        if !not_offered {
+            return self.record(endpoint, result.as_ref().err(), effects);
         }
+        let statistics = matches!(endpoint, Endpoint::Resources | Endpoint::Bandwidth);
+        let why = if statistics && !self.has_plex_pass() {
+            "it needs Plex Pass: "
+        } else {
+            ""
+        };
+        let missing = format!("{why}{missing}");
+        self.error_log
+            .report_info(Subject::Endpoint(endpoint), &missing, effects);
     }
 
     fn has_plex_pass(&self) -> bool {
@@ -375,6 +371,11 @@ impl State {
             _ => schedule::STATISTICS_IDLE,
         }
     }
+}
+
+/// Adds an account without a known name to the `unknown` ones; true if it is a new one.
+fn is_unheard_of(account: u64, unknown: &mut BTreeSet<u64>) -> bool {
+    unknown.len() < MAX_LABEL_SETS && unknown.insert(account)
 }
 
 /// Treats a missing or refused endpoint as success: a quick retry would not help.
