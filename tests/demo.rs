@@ -24,6 +24,7 @@ fn main() {
         }
     });
     let plex = FakePlex::default();
+    let mut evening = Evening::new(&plex);
     let exporter = Setup::new(&plex.url()).env("LOG_LEVEL", "info").start();
     println!("A simulated Plex plays an evening at {}.", plex.url());
     println!(
@@ -36,7 +37,7 @@ fn main() {
         exporter.address
     );
     println!("Pictures of it, without Grafana: make dashboard.");
-    Evening::new(&plex).play(|pause| {
+    evening.play(|pause| {
         ended.recv_timeout(pause) == Err(crossbeam_channel::RecvTimeoutError::Disconnected)
     });
     println!("Good night.");

@@ -14,7 +14,10 @@ mod support;
 use std::{
     collections::HashSet,
     io::BufRead,
-    sync::{Arc, Mutex},
+    sync::{
+        Arc, Mutex,
+        mpsc::{self, Sender},
+    },
     time::Duration,
 };
 
@@ -65,37 +68,36 @@ fn crowd(plex: &FakePlex) {
     }
 }
 
-fn start(name: &str, prepare: Prepare) -> (FakePlex, Exporter) {
-    let plex = FakePlex::default();
+/// Plays the evenings of one server until it is taken away; its exporter starts when all that it can see is prepared,
+/// so that nothing has two names.
+fn play(name: &str, prepare: Prepare, gone: &Mutex<HashSet<String>>, started: &Sender<Exporter>) {
+    let mut plex = FakePlex::default();
     {
         let mut world = plex.world();
         world.server["friendlyName"] = json!(name);
         world.server["machineIdentifier"] = json!(format!("id-of-{name}"));
-        world.server["myPlexMappingState"] = json!("mapped");
-        world.server["myPlexSigninState"] = json!("ok");
     }
+    let mut evening = Evening::new(&plex);
     prepare(&plex);
     let exporter = Setup::new(&plex.url()).env("LOG_LEVEL", "info").start();
-    (plex, exporter)
+    started.send(exporter).unwrap();
+    while !gone.lock().unwrap().contains(name) {
+        evening.second();
+        std::thread::sleep(Duration::from_secs(1));
+    }
+    plex.stop();
 }
 
 fn main() {
     let gone: Arc<Mutex<HashSet<String>>> = Arc::default();
     let mut exporters = Vec::new();
     for (name, prepare) in SERVERS {
-        let (mut plex, exporter) = start(name, *prepare);
+        let (started, exporter) = mpsc::channel();
+        let gone = Arc::clone(&gone);
+        std::thread::spawn(move || play(name, *prepare, &gone, &started));
+        let exporter = exporter.recv().expect("it starts");
         println!("{name}\t{}", exporter.address);
         exporters.push(exporter);
-        let gone = Arc::clone(&gone);
-        std::thread::spawn(move || {
-            let mut evening = Evening::new(&plex);
-            prepare(&plex);
-            while !gone.lock().unwrap().contains(*name) {
-                evening.second();
-                std::thread::sleep(Duration::from_secs(1));
-            }
-            plex.stop();
-        });
     }
     println!("ready");
     for line in std::io::stdin().lock().lines() {
