@@ -5,7 +5,8 @@ use std::{
     net::{SocketAddr, TcpStream},
     path::PathBuf,
     process::{Child, Command, ExitStatus, Stdio},
-    sync::{Arc, Condvar, Mutex, PoisonError},
+    sync::{Arc, Condvar, Mutex, PoisonError, mpsc},
+    thread,
     time::{Duration, Instant},
 };
 
@@ -118,7 +119,7 @@ impl Setup {
             .expect("the exporter starts");
         let log = Arc::new(Log::default());
         let (stderr, filling) = (child.stderr.take().unwrap(), Arc::clone(&log));
-        std::thread::spawn(move || {
+        thread::spawn(move || {
             for line in BufReader::new(stderr).lines() {
                 let Ok(line) = line else { break };
                 filling.lines.lock().unwrap().0.push(line);
@@ -146,14 +147,25 @@ impl Setup {
         exporter
     }
 
-    /// Runs it to completion: exit status, standard output, standard error.
+    /// Runs it to completion, within a minute: exit status, standard output, standard error.
     pub fn run(mut self, arguments: &[&str]) -> (Option<i32>, String, String) {
-        let output = self
+        let child = self
             .command
             .args(arguments)
             .stdin(Stdio::null())
-            .output()
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
             .unwrap();
+        let id = child.id().to_string();
+        let (ended, output) = mpsc::channel();
+        thread::spawn(move || ended.send(child.wait_with_output().unwrap()));
+        let output = output
+            .recv_timeout(Duration::from_mins(1))
+            .unwrap_or_else(|_| {
+                let _ = Command::new("kill").args(["-9", &id]).status();
+                panic!("{arguments:?} does not end")
+            });
         (
             output.status.code(),
             String::from_utf8(output.stdout).unwrap(),
@@ -224,7 +236,7 @@ pub fn wait<T>(
             "not within {limit:?}; last seen: {}",
             seen()
         );
-        std::thread::sleep(Duration::from_millis(3));
+        thread::sleep(Duration::from_millis(3));
     }
 }
 
