@@ -226,6 +226,11 @@ impl Driver {
             .extend(lines.map(|line| format!("{} {}", line.level, line.text)));
     }
 
+    /// How many requests Plex has not responded to.
+    pub fn requests_in_flight(&self) -> usize {
+        self.in_flight.len()
+    }
+
     /// When paths that begin with `path` were requested in the last `seconds`, rounded to
     /// milliseconds and counted from now.
     pub fn requests(&self, path: &str, seconds: f64) -> Vec<f64> {

@@ -83,7 +83,7 @@ use self::{
     exporter::Exporter,
     libraries::Libraries,
     schedule::Schedule,
-    server::Server,
+    server::{Server, Turns},
     sessions::Sessions,
     statistics::{Expiring, Load},
 };
@@ -115,6 +115,7 @@ pub const DROPPED_KINDS: [&str; 7] = [
 pub struct State {
     /// The server, once it has responded.
     pub server: Option<Server>,
+    turns: Turns,
     /// Whether the last poll of `/` succeeded.
     up: bool,
     /// Whether a request timed out, and Plex has responded to nothing since it was sent.
@@ -178,6 +179,7 @@ impl State {
         let now = now.monotonic;
         Self {
             server: None,
+            turns: Turns::default(),
             up: false,
             hangs: false,
             last_response: None,
@@ -213,13 +215,21 @@ impl State {
     }
 
     /// Another server responds: resets everything but the counters about the exporter itself.
-    fn reset_for_another_server(&mut self, now: Timestamp) {
+    fn reset_for_another_server(&mut self, now: Timestamp, effects: &mut Effects) {
         let old = std::mem::replace(self, Self::new(self.hide, now));
         self.socket_up = old.socket_up;
         self.connected_before = old.connected_before;
         self.exporter = old.exporter;
         self.error_log = old.error_log;
         self.budget = old.budget;
+        self.counting_items = old.counting_items;
+        self.schedule = old.schedule;
+        self.turns = old.turns;
+        let pause = self.turns.taken(now.monotonic);
+        self.schedule.restart(now.monotonic + pause);
+        if let Some(warning) = self.turns.warning() {
+            effects.log(Level::Warn, warning);
+        }
     }
 
     /// Whether listings replace notifications: without a socket, and with one that flaps.

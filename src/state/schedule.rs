@@ -161,6 +161,20 @@ impl Slot {
         self.scheduled = Some(now + pause);
     }
 
+    /// What was requested so far does not count any more; it is due at `moment`.
+    fn restart(&mut self, moment: Instant) {
+        self.scheduled = Some(moment);
+        self.requested = Requested::default();
+        self.again = false;
+        self.last_completed = None;
+        self.failures = 0;
+    }
+
+    /// The response to a request from before a restart came.
+    pub fn discard(&mut self) {
+        self.in_flight = false;
+    }
+
     /// Whether it is in flight, or requested in addition to the timetable.
     #[must_use]
     pub fn is_pending(&self) -> bool {
@@ -255,6 +269,26 @@ impl Schedule {
         }
         if self.sessions.last_completed.is_some() {
             self.sessions.reschedule(now);
+        }
+    }
+
+    /// Another server responds to `/`: everything else is due at `moment`.
+    pub fn restart(&mut self, moment: Instant) {
+        self.sessions.restart(moment);
+        for (slot, _) in self.while_plex_is_up() {
+            slot.restart(moment);
+        }
+    }
+
+    /// The response to `request`, which is from before a restart, came.
+    pub fn discard(&mut self, request: &PlexRequest) {
+        if *request == PlexRequest::Sessions {
+            self.sessions.discard();
+        }
+        for (slot, own) in self.while_plex_is_up() {
+            if own == *request {
+                slot.discard();
+            }
         }
     }
 

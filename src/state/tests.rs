@@ -332,6 +332,39 @@ fn another_server_resets_everything_but_the_counters_of_the_exporter() {
 }
 
 #[test]
+fn servers_that_take_turns_stay_within_the_limits_of_one() {
+    for slow in [false, true] {
+        let mut driver = Driver::connected();
+        if slow {
+            for endpoint in ["/accounts", "/activities", "/updater/status"] {
+                driver.replies.insert(endpoint, Reply::Hangs);
+            }
+        }
+        let sent = |driver: &Driver| -> u64 {
+            let requests = driver.state.exporter.requests();
+            requests.map(|(_, count)| count).sum()
+        };
+        let before = sent(&driver);
+        let mut servers = 0;
+        for _ in 0..3_600 {
+            if !driver.requests("/", 1.0).is_empty() {
+                servers += 1;
+                let id = json!(format!("m{}", servers % 2));
+                driver.set("/", "machineIdentifier", id);
+            }
+            driver.run(1.0);
+            // What a lane of the poller holds.
+            assert!(driver.requests_in_flight() < 8);
+        }
+        assert!(servers > 200, "{servers}");
+        assert!(driver.log.len() < 20, "{:?}", driver.log);
+        let sent = sent(&driver) - before;
+        let by_endpoint: Vec<_> = driver.state.exporter.requests().collect();
+        assert!(sent <= 900, "{sent} requests: {by_endpoint:?}");
+    }
+}
+
+#[test]
 fn a_server_without_an_identifier_is_not_plex() {
     let mut driver = Driver::start();
     driver

@@ -49,6 +49,8 @@ impl State {
         self.exporter.observe_duration(endpoint, took);
         if started < self.begun {
             // Requested from another server than the one that responds now.
+            self.counting_items &= !matches!(request, PlexRequest::Items(_));
+            self.schedule.discard(&request);
             return;
         }
         if let Ok(PlexResponse::Sessions(list)) = &mut result {

@@ -54,23 +54,17 @@ impl State {
 
     fn apply_server(&mut self, server: &wire::Server, now: Timestamp, effects: &mut Effects) {
         let newer = Server::of(server);
-        if self
-            .server
-            .as_ref()
-            .is_some_and(|older| older.id != newer.id)
-        {
-            effects.log(
-                Level::Warn,
-                "Plex: another server responds now (its machine identifier differs); all metrics \
-                 start anew under its server_id",
-            );
-            self.reset_for_another_server(now);
+        let before = self.server.as_ref();
+        let is_another = before.is_some_and(|before| before.id != newer.id);
+        if is_another {
+            self.reset_for_another_server(now, effects);
         }
         let transcodes = server.transcoder_active_video_sessions.non_negative();
         let again = self.active_transcodes.set(transcodes, now.monotonic);
         self.poll_transcodes(again);
         let older = self.server.as_ref();
-        if older.is_none_or(|older| older.version != newer.version) {
+        let is_news = older.is_none_or(|older| older.version != newer.version);
+        if is_news && !(is_another && self.turns.are_taken()) {
             effects.log(
                 Level::Info,
                 format!(
@@ -90,7 +84,7 @@ impl State {
             effects.log(Level::Info, text);
         }
         match (older.map(|older| older.plex_pass), newer.plex_pass) {
-            (Some(false), true) | (None, _) => {
+            (Some(false), true) | (None, _) if !is_another => {
                 self.schedule.resources.reschedule(now.monotonic);
                 self.schedule.bandwidth.reschedule(now.monotonic);
             }
