@@ -95,7 +95,8 @@ fn remember(token: &str) {
 
 /// `text` without any token this process has been given.
 ///
-/// Invisible characters within a token do not hide it: where there are any, they are left out.
+/// Neither the case of letters, which labels may change, nor invisible characters hide a token;
+/// where there are any of those, they are left out.
 #[must_use]
 pub fn redact(text: &str) -> Cow<'_, str> {
     let known = match KNOWN.read() {
@@ -107,7 +108,7 @@ pub fn redact(text: &str) -> Cow<'_, str> {
             .chars()
             .filter(|character| is_plain(*character))
             .collect();
-        if known.iter().any(|token| plain.contains(&**token)) {
+        if known.iter().any(|token| find(&plain, token).is_some()) {
             return Cow::Owned(without(&known, &plain).into_owned());
         }
     }
@@ -121,12 +122,29 @@ fn is_plain(character: char) -> bool {
 
 fn without<'a>(known: &[Box<str>], text: &'a str) -> Cow<'a, str> {
     known.iter().fold(Cow::Borrowed(text), |text, token| {
-        if text.contains(&**token) {
-            Cow::Owned(text.replace(&**token, REDACTED))
-        } else {
-            text
+        let Some(mut at) = find(&text, token) else {
+            return text;
+        };
+        let (mut rest, mut without) = (&*text, String::new());
+        loop {
+            without.push_str(&rest[..at]);
+            without.push_str(REDACTED);
+            rest = &rest[at + token.len()..];
+            match find(rest, token) {
+                Some(next) => at = next,
+                None => break,
+            }
         }
+        without.push_str(rest);
+        Cow::Owned(without)
     })
+}
+
+/// Where `token` begins in `text`, in letters of any case.
+fn find(text: &str, token: &str) -> Option<usize> {
+    text.as_bytes()
+        .windows(token.len())
+        .position(|part| part.eq_ignore_ascii_case(token.as_bytes()))
 }
 
 /// Whether a word in `text` could be a token in the wrong variable: an error message must not
@@ -183,6 +201,7 @@ mod tests {
             "NewSecretTokenOfTests",
             "NewSecretTokenOfTestsAndMore",
             "broken0neOfTests\n",
+            "lower-case-0ne",
             "token",
         ] {
             let _ = Secret::new(token.to_owned());
@@ -190,9 +209,9 @@ mod tests {
         assert_eq!(
             redact(
                 "the token 0ldSecretTokenOfTests, NewSecretTokenOfTestsAndMore; \
-                 broken0neOfTests/NewSecretTokenOfTests"
+                 broken0neOfTests/NewSecretTokenOfTests: LOWER-CASE-0NE."
             ),
-            "the token [redacted], [redacted]; [redacted]/[redacted]"
+            "the token [redacted], [redacted]; [redacted]/[redacted]: [redacted]."
         );
     }
 
