@@ -117,7 +117,12 @@ impl World {
             Report::Stopped => self.oracle.stop_lost(id),
             Report::State(phase, _) if arrives => {
                 if play.ended.is_none() {
+                    let on_its_way = play.known.on_its_way;
                     play.known.notified(now, began, phase == Phase::Playing);
+                    if phase != play.phase {
+                        // Sent before the change, which comes next.
+                        play.known.on_its_way = on_its_way;
+                    }
                 }
                 if let Some(before) = self.oracle.before.remove(&id) {
                     self.end_known(before, now, false);

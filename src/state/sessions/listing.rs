@@ -23,7 +23,12 @@ use crate::{
     },
 };
 
-/// Plex may list a session for some seconds after its `stopped`; it is listed again after this …
+/// Plex may list a session for some seconds after its `stopped`. So that the next item under its key
+/// shows within 1 s of being listed, it is listed again after this …
+const STOPPED_PROMPT: Duration = Duration::from_millis(900);
+/// … for this long, and then …
+const STOPPED_SETTLES: Duration = Duration::from_secs(6);
+/// … after this …
 const STOPPED_RECHECK: Duration = Duration::from_secs(10);
 /// … for this long. If it is still listed then and makes progress, the `stopped` was spurious.
 const STOPPED_GRACE: Duration = Duration::from_secs(30);
@@ -38,8 +43,8 @@ enum Origin {
     New,
     /// A play that stopped and is still listed for a while.
     Stopped {
-        /// Whether to list again: it stopped only recently.
-        recheck: bool,
+        /// After which pause to list again, if it stopped only recently.
+        recheck: Option<Duration>,
     },
 }
 
@@ -164,8 +169,8 @@ impl Sessions {
         let notified = found.is_some_and(|found| found.stopped.is_none());
         let mut play = match self.origin(session, key, started, now, notified) {
             Origin::Stopped { recheck } => {
-                if recheck {
-                    effects.request_sessions(now + STOPPED_RECHECK, Priority::Medium);
+                if let Some(pause) = recheck {
+                    effects.request_sessions(now + pause, Priority::Medium);
                 }
                 return;
             }
@@ -206,7 +211,7 @@ impl Sessions {
             if let Some(play) = self.live.remove(key) {
                 // It is still listed although it has stopped.
                 self.finish(play, EndReason::Stopped, stopped, effects);
-                effects.request_sessions(now + STOPPED_RECHECK, Priority::Medium);
+                effects.request_sessions(now + STOPPED_PROMPT, Priority::Medium);
             }
             return;
         }
@@ -301,7 +306,11 @@ impl Sessions {
             .is_some_and(|(listed, before)| listed > before + PROGRESS);
         let ignored = started < end.at + STOPPED_GRACE || !progressed;
         if end.reason == EndReason::Stopped && !notified && ignored {
-            let recheck = started < end.at + STOPPED_GRACE;
+            let recheck = match started.saturating_duration_since(end.at) {
+                age if age < STOPPED_SETTLES => Some(STOPPED_PROMPT),
+                age if age < STOPPED_GRACE => Some(STOPPED_RECHECK),
+                _ => None,
+            };
             if let Some(end) = self.ended.get_mut(id).and_then(|play| play.end.as_mut())
                 && started > end.at
             {
