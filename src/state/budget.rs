@@ -1,11 +1,12 @@
 //! A limit on the requests to Plex, whatever notifications arrive.
 //!
 //! Each purpose has its own permits, so that a burst of one kind of notification delays no request
-//! of another kind; only where a person waits for sessions, they may take a part of the others'. The timetable needs no permit, but where a request moves the timetable on, the
-//! timetable's share belongs to the permits, too: then what the timetable sends is charged. What an
-//! hour leaves beyond the timetable is divided: a part of it can be taken at once after a quiet time,
-//! the rest is refilled in the course of the hour. So no hour exceeds the limits that the README
-//! promises.
+//! of another kind; only where a person waits for sessions, they may take a part of the others', and
+//! `/` may take what sessions have to spare. The timetable needs no permit, but where a request moves
+//! the timetable on, the timetable's share belongs to the permits, too: then what the timetable sends
+//! is charged. What an hour leaves beyond the timetable is divided: a part of it can be taken at once
+//! after a quiet time, the rest is refilled in the course of the hour. So no hour exceeds the limits
+//! that the README promises.
 
 use std::time::{Duration, Instant};
 
@@ -217,10 +218,15 @@ impl RequestBudget {
 
 /// Whose permits a request may take, its own first, and with which priority.
 fn usable(purpose: Purpose, priority: Priority) -> impl Iterator<Item = (Purpose, Priority)> {
-    let borrows = purpose == Purpose::Viewing && priority == Priority::High;
-    let others = [Purpose::Server, Purpose::Upkeep];
-    let others = others.into_iter().filter(move |_| borrows);
-    std::iter::once((purpose, priority)).chain(others.map(|other| (other, Priority::Medium)))
+    let others: &[_] = match (purpose, priority) {
+        (Purpose::Viewing, Priority::High) => &[
+            (Purpose::Server, Priority::Medium),
+            (Purpose::Upkeep, Priority::Medium),
+        ],
+        (Purpose::Server, _) => &[(Purpose::Viewing, Priority::Low)],
+        _ => &[],
+    };
+    std::iter::once((purpose, priority)).chain(others.iter().copied())
 }
 
 #[cfg(test)]
@@ -288,8 +294,8 @@ mod tests {
             let start = Instant::now();
             let mut budget = RequestBudget::new(start);
             budget.adapt(demand(sessions, 0, false), start);
-            let (burst, refill) = demand(sessions, 0, false).permits(Purpose::Server);
-            let mut taken = |priority, now| take_all(&mut budget, Purpose::Server, priority, now);
+            let (burst, refill) = demand(sessions, 0, false).permits(Purpose::Upkeep);
+            let mut taken = |priority, now| take_all(&mut budget, Purpose::Upkeep, priority, now);
             assert_eq!(taken(Low, start), burst - burst * 7 / 8);
             // However long they wait for more.
             let mut now = start;
@@ -307,26 +313,27 @@ mod tests {
     }
 
     #[test]
-    fn a_burst_for_one_purpose_leaves_the_permits_of_the_others_but_for_half_to_urgent_sessions() {
+    fn a_burst_for_one_purpose_leaves_the_permits_of_the_others_but_for_what_they_lend() {
         let now = Instant::now();
         for first in PURPOSES {
             let mut budget = RequestBudget::new(now);
             let bursts = PURPOSES.map(|purpose| Demand::default().permits(purpose).0);
             let taken = take_all(&mut budget, first, High, now);
-            let lends = |purpose: Purpose| match first {
-                Purpose::Viewing => bursts[purpose as usize] - bursts[purpose as usize] / 2,
-                _ => 0,
-            };
-            let others = [Purpose::Server, Purpose::Upkeep]
-                .map(lends)
-                .iter()
-                .sum::<u32>();
-            assert_eq!(taken, bursts[first as usize] + others, "{first:?}");
-            for purpose in [Purpose::Server, Purpose::Upkeep] {
-                if purpose != first {
-                    let left = bursts[purpose as usize] - lends(purpose);
-                    assert_eq!(take_all(&mut budget, purpose, High, now), left, "{first:?}");
+            let lends = |purpose: Purpose| {
+                let burst = bursts[purpose as usize];
+                match (first, purpose) {
+                    (Purpose::Viewing, Purpose::Server | Purpose::Upkeep) => burst - burst / 2,
+                    (Purpose::Server, Purpose::Viewing) => burst - burst * 7 / 8,
+                    _ => 0,
                 }
+            };
+            let others = PURPOSES.map(lends).iter().sum::<u32>();
+            assert_eq!(taken, bursts[first as usize] + others, "{first:?}");
+            for purpose in PURPOSES.into_iter().filter(|purpose| *purpose != first) {
+                let permits = &mut budget.permits[purpose as usize];
+                let taken = (0..1_000).take_while(|_| permits.take(High, now)).count();
+                let lent = lends(purpose) as usize;
+                assert_eq!(taken, bursts[purpose as usize] as usize - lent, "{first:?}");
             }
         }
     }

@@ -334,3 +334,22 @@ fn the_next_item_shows_within_a_second_of_being_listed() {
         assert_live(&page, 2);
     }
 }
+
+/// Plex goes on listing what has stopped, and then lists the next item, of which no notification comes.
+#[test]
+fn the_next_item_after_a_stop_shows_within_a_second_of_being_listed_without_a_notification() {
+    let plex = FakePlex::default();
+    plex.world().play(song(1, 0.0));
+    let exporter = Setup::new(&plex.url()).start();
+    exporter.until_value("plex_websocket_connected", &[], 1.0);
+    exporter.until_value("plex_active_sessions", &[], 1.0);
+    let listings = plex.count("/status/sessions");
+    plex.push(&playing(7, 1, "stopped", 5_000));
+    exporter.until_value("plex_active_sessions", &[], 0.0);
+    // It is still listed for three seconds and a little.
+    plex.wait_for("/status/sessions", listings + 4, Duration::from_secs(5));
+    assert!(exporter.scrape().of("plex_session_info", &[]).is_empty());
+    plex.world().play(song(2, 1.0));
+    let took = until_title(&exporter, "track 2", Duration::from_secs(5));
+    assert!(took < Duration::from_millis(1_200), "{took:?}");
+}
