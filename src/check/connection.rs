@@ -31,7 +31,7 @@ pub(super) fn check_connection(
         Ok(addresses) => addresses,
         Err(error) => {
             return report
-                .fail("name resolution", &explain::resolution(&error))
+                .fail("name resolution", &error.to_string())
                 .map(|()| false);
         }
     };

@@ -8,18 +8,6 @@ use crate::{
     plex::{client::REQUEST_TIMEOUT, error::PlexError},
 };
 
-/// Why name resolution failed.
-pub(super) fn resolution(error: &DialError) -> String {
-    match error {
-        DialError::Timeout => format!(
-            "the DNS server does not answer within {}: check it, or use the server's IP address in \
-             PLEX_SERVER",
-            limit()
-        ),
-        error => error.to_string(),
-    }
-}
-
 /// Why there is no TCP connection.
 pub(super) fn tcp(error: &DialError) -> String {
     match error {

@@ -2,6 +2,7 @@
 
 use std::{fmt, io};
 
+use super::is_timeout;
 use crate::tls;
 
 /// Why a connection could not be opened.
@@ -35,6 +36,12 @@ impl fmt::Display for DialError {
             Self::Resolve { host, error } => {
                 write!(formatter, "cannot resolve `{host}` (")?;
                 match error {
+                    Some(error) if is_timeout(error) => {
+                        return formatter.write_str(
+                            "the DNS server does not answer); check it, or use the server's IP \
+                             address in PLEX_SERVER",
+                        );
+                    }
                     Some(error) => error.fmt(formatter)?,
                     None => formatter.write_str("no address")?,
                 }

@@ -105,7 +105,7 @@ impl Dialer {
         .map_err(DialError::Connect)?;
         let found: io::Result<Vec<SocketAddr>> = receiver
             .recv_deadline(deadline)
-            .map_err(|_| DialError::Timeout)?;
+            .unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()));
         match found {
             Ok(addresses) if !addresses.is_empty() => Ok(addresses),
             outcome => Err(DialError::Resolve {
