@@ -44,7 +44,7 @@ const PURPOSES: [Purpose; 3] = [Purpose::Viewing, Purpose::Server, Purpose::Upke
 /// How urgent a request is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Priority {
-    /// Something may have changed. It leaves seven eighths of a full burst to the others.
+    /// Something may have changed. It leaves three quarters of a full burst to the others.
     Low,
     /// Something has changed. It leaves one half.
     Medium,
@@ -126,7 +126,7 @@ impl Permits {
         let reserve = match priority {
             Priority::High => 0,
             Priority::Medium => self.burst / 2,
-            Priority::Low => self.burst * 7 / 8,
+            Priority::Low => self.burst * 3 / 4,
         };
         let spare = self.burst - reserve;
         // A moment that cannot be represented lies before the clock's origin, so it has passed.
@@ -296,14 +296,14 @@ mod tests {
             budget.adapt(demand(sessions, 0, false), start);
             let (burst, refill) = demand(sessions, 0, false).permits(Purpose::Upkeep);
             let mut taken = |priority, now| take_all(&mut budget, Purpose::Upkeep, priority, now);
-            assert_eq!(taken(Low, start), burst - burst * 7 / 8);
+            assert_eq!(taken(Low, start), burst - burst * 3 / 4);
             // However long they wait for more.
             let mut now = start;
             for _ in 0..10 {
                 now += refill;
                 assert_eq!(taken(Low, now), 1);
             }
-            assert_eq!(taken(Medium, now), burst * 7 / 8 - burst / 2);
+            assert_eq!(taken(Medium, now), burst * 3 / 4 - burst / 2);
             assert_eq!(taken(High, now), burst / 2);
             // Whoever is urgent comes first.
             now += refill;
@@ -323,7 +323,7 @@ mod tests {
                 let burst = bursts[purpose as usize];
                 match (first, purpose) {
                     (Purpose::Viewing, Purpose::Server | Purpose::Upkeep) => burst - burst / 2,
-                    (Purpose::Server, Purpose::Viewing) => burst - burst * 7 / 8,
+                    (Purpose::Server, Purpose::Viewing) => burst - burst * 3 / 4,
                     _ => 0,
                 }
             };

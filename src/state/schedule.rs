@@ -98,6 +98,9 @@ pub struct Slot {
     pub last_completed: Option<Instant>,
     /// Failures in a row.
     pub failures: u32,
+    /// Whether Plex last refused it or does not offer it, which is no failure; but while Plex starts, that
+    /// may be true of everything.
+    pub refused: bool,
     /// The longest pause between attempts while it fails.
     longest_retry: Duration,
     /// What its permits are for.
@@ -115,6 +118,7 @@ impl Slot {
             last_started: None,
             last_completed: None,
             failures: 0,
+            refused: false,
             longest_retry,
         }
     }
@@ -259,7 +263,7 @@ impl Schedule {
     /// Plex recovered: requests what failed in the meantime. (What was held back is due anyway.)
     pub fn plex_recovered(&mut self, now: Instant) {
         for (slot, _) in self.while_plex_is_up() {
-            if slot.failures > 0 {
+            if slot.failures > 0 || slot.refused {
                 slot.request(now, Priority::High);
             }
         }

@@ -183,6 +183,37 @@ fn while_plex_is_down_only_the_server_and_its_sessions_are_polled() {
 }
 
 #[test]
+fn what_plex_refused_while_it_started_is_requested_once_it_has() {
+    const ENDPOINTS: [&str; 5] = [
+        "/activities",
+        "/accounts",
+        "/updater/status",
+        "/statistics/resources",
+        "/statistics/bandwidth",
+    ];
+    for status in [401, 403, 404, 503] {
+        let mut driver = Driver::connected();
+        driver.run(60.0);
+        let mut before = std::mem::take(&mut driver.replies);
+        for endpoint in before.keys() {
+            driver.replies.insert(endpoint, Reply::Status(status));
+        }
+        // A user without a name, and the news of an update and of activities.
+        driver.state.schedule.accounts.reschedule(driver.now());
+        driver.state.schedule.updater.reschedule(driver.now());
+        driver.state.schedule.activities.reschedule(driver.now());
+        driver.run(40.0);
+        assert!(!driver.state.up, "{status}");
+        driver.replies.append(&mut before);
+        driver.run(20.0);
+        assert!(driver.state.up, "{status}");
+        for path in ENDPOINTS {
+            assert!(!driver.requests(path, 20.0).is_empty(), "{status}: {path}");
+        }
+    }
+}
+
+#[test]
 fn a_refused_token_is_retried_every_15_seconds() {
     let mut driver = Driver::connected();
     for path in ["/", "/status/sessions"] {
@@ -642,6 +673,18 @@ fn what_is_remembered_and_dropped_is_counted_by_name() {
     assert_eq!(lists, 2);
     assert_eq!(driver.state.dropped()[3], 5 + 3);
     assert_eq!(driver.state.sessions.pending_transcodes(), 1);
+}
+
+#[test]
+fn activities_beyond_the_limit_of_a_listing_are_counted() {
+    let mut driver = Driver::start();
+    let activities: Vec<_> = (0..1_007)
+        .map(|uuid| json!({"uuid": format!("{uuid}"), "type": "library.update"}))
+        .collect();
+    driver.set("/activities", "Activity", json!(activities));
+    driver.run(1.0);
+    assert_eq!(driver.state.activities.dropped, 7);
+    assert_eq!(lines(&driver, "too many activities").len(), 1);
 }
 
 #[test]

@@ -119,6 +119,7 @@ impl State {
             _ => (&mut schedule.activities, schedule::ACTIVITIES_RUNNING),
         };
         slot.completed(&settle_missing(result), now, interval);
+        slot.refused = result.is_err();
     }
 
     fn apply_optional(&mut self, response: &PlexResponse, started: Instant, now: Instant) {
@@ -132,6 +133,7 @@ impl State {
                 self.apply_bandwidth(bandwidth, now);
             }
             PlexResponse::Activities(list) => {
+                self.activities.dropped += list.activities.dropped();
                 self.activities
                     .apply_listing(list.activities.as_slice(), started);
             }
@@ -159,6 +161,7 @@ impl State {
                 };
                 lasting.add_bytes(user, lan, bytes);
             });
+        self.dropped_entries += bandwidth.rows.dropped();
         self.sent.set((), now);
         if look_up && !hidden {
             self.schedule.accounts.request(now, Priority::Medium);
@@ -184,6 +187,7 @@ impl State {
     }
 
     fn apply_accounts(&mut self, accounts: &wire::Accounts, now: Instant) {
+        self.dropped_entries += accounts.accounts.dropped();
         self.accounts.clear();
         for account in accounts.accounts.as_slice() {
             if let (Some(id), Some(name)) = (account.id.whole(), account.name.get()) {

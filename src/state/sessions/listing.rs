@@ -318,7 +318,10 @@ impl Sessions {
             }
             return Origin::Stopped { recheck };
         }
-        if end.reason == EndReason::Stopped && notified && end.listed.is_none() {
+        let left = end.listed.is_none()
+            || play.identity.other_info(&listed)
+            || play.starts_again(session, started);
+        if end.reason == EndReason::Stopped && notified && left {
             // It stopped, and now the same user plays the same item again.
             return Origin::New;
         }

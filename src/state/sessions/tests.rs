@@ -372,6 +372,32 @@ fn a_session_that_goes_on_for_half_a_minute_after_its_stop_was_not_stopped() {
 }
 
 #[test]
+fn a_play_that_begins_after_a_stop_that_plex_listed_for_a_while_is_another() {
+    for lingers in [0.5, 2.0, 15.0] {
+        for gap in [0.1, 1.0, 8.0] {
+            for (id, offset) in [("s1", 0), ("other", 0), ("other", 10_000)] {
+                let mut driver = playing();
+                driver.list(&[session("1", "101", 10_000)]);
+                report(&mut driver, 1, "playing");
+                driver.run(1.0);
+                driver.playing("1", "101", "stopped");
+                driver.run(lingers);
+                driver.list(&[]);
+                driver.run(gap);
+                let mut next = session("1", "101", offset);
+                next["Session"]["id"] = json!(id);
+                driver.list(&[next]);
+                driver.playing("1", "101", "playing");
+                driver.run(2.0);
+                let what = format!("{id} {offset} {gap} s after {lingers} s");
+                assert_eq!(driver.state.starts.values().sum::<u64>(), 2, "{what}");
+                assert_eq!(series(&mut driver)["1"], (2, 13.1), "{what}");
+            }
+        }
+    }
+}
+
+#[test]
 fn a_session_that_one_listing_omits_is_the_same_play_unless_it_starts_again() {
     for (offset, plays) in [(75_000, 1), (1_000, 2)] {
         let mut driver = playing();
