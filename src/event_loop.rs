@@ -13,7 +13,7 @@ use crate::{
     poller::Poller,
     render,
     state::{State, actions::Actions},
-    state_handle::{Page, Query},
+    state_handle::{Page, Queries, Query},
     stderr,
     systemd::Systemd,
 };
@@ -33,7 +33,7 @@ pub fn run<T>(
     marker: &Marker,
     systemd: &mut Systemd,
     events: &Receiver<Delivery>,
-    queries: &Receiver<Query>,
+    queries: &Queries,
     stop: &Receiver<T>,
 ) -> Option<T> {
     let mut page_length = 0;
@@ -60,7 +60,7 @@ pub fn run<T>(
                 }
                 Err(_) => return None,
             },
-            recv(queries) -> query => {
+            recv(queries.receiver) -> query => {
                 match query {
                     Ok(Query::Scrape(process, mut buffer, reply)) => {
                         let now = Timestamp::read();
@@ -79,7 +79,7 @@ pub fn run<T>(
                         // Whoever asked may have given up.
                         let _ = reply.try_send(Page { text, rendered });
                     }
-                    Ok(Query::Ping(reply)) => drop(reply.try_send(plex_responded)),
+                    Ok(Query::Ping(reply)) => drop(reply.try_send(())),
                     Err(_) => return None,
                 }
                 state.tick(Timestamp::read())
@@ -92,6 +92,7 @@ pub fn run<T>(
         systemd.alive(now);
         plex_responded |= state.server.is_some();
         if plex_responded {
+            queries.plex_responded();
             marker.keep(now);
         }
     }

@@ -3,7 +3,11 @@
 use std::{
     error::Error,
     fmt,
-    sync::mpsc::{self, SyncSender},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+        mpsc::{self, SyncSender},
+    },
     time::{Duration, Instant},
 };
 
@@ -25,8 +29,22 @@ const MAX_QUERIES: usize = 8;
 pub(crate) enum Query {
     /// Render a scrape into this buffer.
     Scrape(Process, String, SyncSender<Page>),
-    /// Prove that the loop runs, and report whether Plex has responded since the start.
-    Ping(SyncSender<bool>),
+    /// Prove that the loop runs.
+    Ping(SyncSender<()>),
+}
+
+/// The event loop's end.
+#[derive(Debug)]
+pub(crate) struct Queries {
+    pub receiver: Receiver<Query>,
+    plex_responded: Arc<AtomicBool>,
+}
+
+impl Queries {
+    /// Plex has responded.
+    pub fn plex_responded(&self) {
+        self.plex_responded.store(true, Ordering::Release);
+    }
 }
 
 /// A rendered scrape.
@@ -57,13 +75,30 @@ impl Error for Unresponsive {}
 #[derive(Debug, Clone)]
 pub(crate) struct StateHandle {
     queries: Sender<Query>,
+    plex_responded: Arc<AtomicBool>,
 }
 
 impl StateHandle {
-    /// A handle, and what the event loop receives from it.
-    pub fn channel() -> (Self, Receiver<Query>) {
+    /// A handle, and the event loop's end of it.
+    pub fn channel() -> (Self, Queries) {
         let (queries, receiver) = bounded(MAX_QUERIES);
-        (Self { queries }, receiver)
+        let plex_responded = Arc::<AtomicBool>::default();
+        let handle = Self {
+            queries,
+            plex_responded: Arc::clone(&plex_responded),
+        };
+        (
+            handle,
+            Queries {
+                receiver,
+                plex_responded,
+            },
+        )
+    }
+
+    /// Whether Plex has responded since the start.
+    pub fn has_plex_responded(&self) -> bool {
+        self.plex_responded.load(Ordering::Acquire)
     }
 
     /// A scrape of the state as it is now, with the metrics of this process, in `buffer`.
@@ -74,11 +109,11 @@ impl StateHandle {
         self.query(|reply| Query::Scrape(process, buffer, reply))
     }
 
-    /// Whether Plex has responded since the start.
+    /// Makes sure that the event loop runs.
     ///
     /// # Errors
-    /// When it does not in time.
-    pub fn ping(&self) -> Result<bool, Unresponsive> {
+    /// When it does not respond in time.
+    pub fn ping(&self) -> Result<(), Unresponsive> {
         self.query(Query::Ping)
     }
 
@@ -109,7 +144,7 @@ mod tests {
             });
             let waited = begun.elapsed();
             assert!((1.0..1.5).contains(&waited.as_secs_f64()), "{waited:?}");
-            if queries.is_full() {
+            if queries.receiver.is_full() {
                 break;
             }
         }
@@ -122,13 +157,13 @@ mod tests {
         let (handle, queries) = StateHandle::channel();
         std::thread::scope(|scope| {
             scope.spawn(move || {
-                for query in queries.iter().take(2) {
+                for query in queries.receiver.iter().take(2) {
                     match query {
                         Query::Scrape(_, buffer, reply) => {
                             let (text, rendered) = (buffer + "page", Instant::now());
                             reply.send(Page { text, rendered }).unwrap();
                         }
-                        Query::Ping(reply) => reply.send(true).unwrap(),
+                        Query::Ping(reply) => reply.send(()).unwrap(),
                     }
                 }
             });
@@ -139,7 +174,7 @@ mod tests {
                     .text,
                 "page"
             );
-            assert!(handle.ping().unwrap());
+            assert!(handle.ping().is_ok());
         });
     }
 }

@@ -20,7 +20,8 @@ use crate::{
 /// How long the probe waits for `GET /health`: the server's own limit is 1 s.
 const HTTP_TIMEOUT: Duration = Duration::from_secs(3);
 /// The response header of `GET /health` that says whether Plex has responded since the start. Until
-/// then the exporter serves, but a wrong URL or token must not look healthy.
+/// then the exporter serves, but a wrong URL or token must not look healthy. With too many connections
+/// it is in the 503: the exporter is healthy, however busy clients keep it.
 pub const PLEX_RESPONDED: &str = "Plex-Responded";
 
 /// Why the exporter is not healthy.
@@ -34,8 +35,8 @@ pub enum Unhealthy {
     Resolve(ListenAddress, io::Error),
     /// No response from `GET /health`.
     NoResponse(SocketAddr, io::Error),
-    /// The exporter's event loop hangs, or all its connections are taken.
-    Overloaded(SocketAddr),
+    /// The exporter's event loop hangs.
+    Hangs(SocketAddr),
     /// What responds is not an exporter.
     AnotherProgram(SocketAddr, String),
 }
@@ -64,10 +65,10 @@ impl fmt::Display for Unhealthy {
                 formatter,
                 "the exporter is not running: it holds no marker, and GET /health on {address}: {error}"
             ),
-            Self::Overloaded(address) => write!(
+            Self::Hangs(address) => write!(
                 formatter,
-                "GET /health on {address} responds with 503: the exporter hangs, has too many \
-                 connections, or this is another program"
+                "GET /health on {address} responds with 503: the exporter hangs, or this is \
+                 another program"
             ),
             Self::AnotherProgram(address, response) => write!(
                 formatter,
@@ -84,7 +85,7 @@ impl std::error::Error for Unhealthy {
             Self::Resolve(_, error) | Self::NoResponse(_, error) => Some(error),
             Self::Killed(_)
             | Self::PlexHasNotResponded
-            | Self::Overloaded(_)
+            | Self::Hangs(_)
             | Self::AnotherProgram(..) => None,
         }
     }
@@ -160,9 +161,9 @@ fn judge(address: SocketAddr, head: &str) -> Result<(), Unhealthy> {
             .then(|| value.trim())
     });
     match (status_line.split(' ').nth(1), responded) {
-        (Some("200"), Some("yes")) => Ok(()),
-        (Some("200"), Some(_)) => Err(Unhealthy::PlexHasNotResponded),
-        (Some("503"), _) => Err(Unhealthy::Overloaded(address)),
+        (Some("200" | "503"), Some("yes")) => Ok(()),
+        (Some("200" | "503"), Some(_)) => Err(Unhealthy::PlexHasNotResponded),
+        (Some("503"), None) => Err(Unhealthy::Hangs(address)),
         _ => another(format!("it responds to GET /health with `{status_line}`")),
     }
 }
@@ -177,6 +178,8 @@ mod tests {
         let healthy = |head: &str| judge(address, head).map_err(|why| why.to_string());
         let responded = "HTTP/1.1 200 OK\r\nplex-responded: yes\r\n\r\nok\n";
         assert_eq!(healthy(responded), Ok(()));
+        let busy = "HTTP/1.1 503 Service Unavailable\r\nPlex-Responded: yes\r\n\r\n";
+        assert_eq!(healthy(busy), Ok(()));
         for (head, why) in [
             (
                 "HTTP/1.1 200 OK\r\nPlex-Responded: no\r\n\r\nok\n",

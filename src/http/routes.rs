@@ -104,14 +104,18 @@ pub fn route(
     match path {
         "/metrics" => metrics(request, scrapes, stream),
         "/health" => match state.ping() {
-            // The health probe requires that Plex has responded at least once.
-            Ok(plex_responded) => Reply {
-                header: Some((PLEX_RESPONDED, if plex_responded { "yes" } else { "no" })),
-                ..Reply::text(200, "ok\n")
-            },
+            Ok(()) => health(200, "ok\n", state.has_plex_responded()),
             Err(_) => Reply::text(503, "the event loop does not respond\n"),
         },
         _ => index(),
+    }
+}
+
+/// The health probe requires that Plex has responded at least once.
+fn health(status: u16, text: &'static str, plex_responded: bool) -> Reply {
+    Reply {
+        header: Some((PLEX_RESPONDED, if plex_responded { "yes" } else { "no" })),
+        ..Reply::text(status, text)
     }
 }
 
@@ -145,19 +149,18 @@ fn index() -> Reply {
     }
 }
 
-/// A response of the front itself, to what tiny_http never sees.
-pub fn rejection(status: u16) -> io::Result<Vec<u8>> {
+/// A response of the front itself, to what tiny_http never sees. With too many connections, it may be
+/// the health probe that asks.
+pub fn rejection(status: u16, state: &StateHandle) -> io::Result<Vec<u8>> {
+    let reply = match status {
+        408 => Reply::text(408, "the request did not arrive in time\n"),
+        431 => Reply::text(431, "the request is too large\n"),
+        503 => health(503, "too many connections\n", state.has_plex_responded()),
+        _ => Reply::text(400, "bad request\n"),
+    };
     let mut bytes = Vec::new();
-    Reply::text(
-        status,
-        match status {
-            408 => "the request did not arrive in time\n",
-            431 => "the request is too large\n",
-            503 => "too many connections\n",
-            _ => "bad request\n",
-        },
-    )
-    .to_response()
-    .raw_print(&mut bytes, (1, 1).into(), &[], false, None)?;
+    reply
+        .to_response()
+        .raw_print(&mut bytes, (1, 1).into(), &[], false, None)?;
     Ok(bytes)
 }

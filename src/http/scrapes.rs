@@ -162,7 +162,7 @@ mod tests {
             let mut made = 0;
             let mut reply_to_all = || {
                 while let Ok(Query::Scrape(_, _, reply)) =
-                    queries.recv_timeout(Duration::from_millis(500))
+                    queries.receiver.recv_timeout(Duration::from_millis(500))
                 {
                     made += 1;
                     // All clients request while the first scrape is being made.

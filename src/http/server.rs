@@ -178,7 +178,7 @@ fn next_connection(shared: &Shared) -> Option<TcpStream> {
 /// Responds that there are too many connections, without blocking.
 fn reject_overload(shared: &Shared, stream: Arc<TcpStream>) {
     let _ = stream.set_nonblocking(true);
-    if let Ok(response) = rejection(503) {
+    if let Ok(response) = rejection(503, &shared.state) {
         let _ = (&*stream).write(&response);
     }
     let _ = stream.shutdown(Shutdown::Write);
@@ -215,7 +215,7 @@ fn try_serve(connection: &Connection, shared: &Shared) -> io::Result<()> {
         Incoming::Closed { partial: true } => 400,
         Incoming::Rejected(status) => status,
     };
-    DeadlineWriter::new(stream, None).write_all(&rejection(status)?)?;
+    DeadlineWriter::new(stream, None).write_all(&rejection(status, &shared.state)?)?;
     linger_for(connection)
 }
 
