@@ -92,12 +92,12 @@ impl ServerUrl {
         if authority.as_str().contains('@') {
             return Err(InvalidServerUrl::UserName);
         }
-        let host = authority.host().to_owned();
+        let host = authority.host();
         if host.is_empty() || host == "[]" {
             return Err(InvalidServerUrl::NoHost);
         }
         // Only digits may follow the colon: `Uri` accepts a sign, and nothing at all.
-        let port = match authority.as_str().strip_prefix(host.as_str()) {
+        let port = match authority.as_str().strip_prefix(host) {
             Some("") if tls => 443,
             Some("") => 80,
             Some(rest) => rest
@@ -111,7 +111,13 @@ impl ServerUrl {
         let base_path = uri.path().trim_end_matches('/').to_owned();
         Ok(Self {
             tls,
-            host,
+            // Names have no case, but the C library looks for exactly this one in /etc/hosts.
+            // Network interfaces, within brackets, do.
+            host: if host.starts_with('[') {
+                host.to_owned()
+            } else {
+                host.to_ascii_lowercase()
+            },
             port,
             base_path,
         })
@@ -185,6 +191,14 @@ mod tests {
         let url = parse("http://[fd00::7]:32400");
         assert_eq!(url.host(), "fd00::7");
         assert_eq!(url.websocket("/x"), "ws://[fd00::7]:32400/x");
+    }
+
+    #[test]
+    fn host_names_have_no_case() {
+        assert_eq!(
+            parse("http://NAS.local:32400/Plex").http("/"),
+            "http://nas.local:32400/Plex/"
+        );
     }
 
     #[test]

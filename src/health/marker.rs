@@ -120,8 +120,14 @@ impl Marker {
             .write(true)
             .create_new(true)
             .open(&self.path)?;
-        file.try_lock().map_err(io::Error::from)?;
-        file.write_all(format!("{MAGIC}{}\n", std::process::id()).as_bytes())?;
+        let locked = file.try_lock().map_err(io::Error::from);
+        let written = locked
+            .and_then(|()| file.write_all(format!("{MAGIC}{}\n", std::process::id()).as_bytes()));
+        if let Err(error) = written {
+            // The disk is full. What is left of the marker would be in the way of the next attempt.
+            let _ = fs::remove_file(&self.path);
+            return Err(error);
+        }
         Ok(file)
     }
 }
