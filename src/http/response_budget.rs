@@ -50,6 +50,8 @@ pub struct ResponseBudget {
 struct Entries {
     next_id: u64,
     entries: Vec<Entry>,
+    /// Whether a body is being made, whose size is not known yet.
+    making: bool,
     /// When the newest page that anybody was served was rendered.
     newest: Option<Instant>,
     /// The buffer of a body that was sent.
@@ -73,10 +75,22 @@ struct Entry {
 /// Whether there is memory for another body.
 #[derive(Debug)]
 pub enum Room {
-    /// There is.
-    Free,
+    /// There is, for one that is admitted before the turn ends.
+    Free(Turn),
     /// There is none; the client shares this body.
     Share(Arc<ScrapeBody>),
+}
+
+/// The turn to make a body: one at a time, whatever the encoding, because a page may be as large as all
+/// that is on its way.
+#[derive(Debug)]
+pub struct Turn(Arc<ResponseBudget>);
+
+impl Drop for Turn {
+    fn drop(&mut self) {
+        self.0.entries().making = false;
+        self.0.changed.notify_all();
+    }
 }
 
 impl Entries {
@@ -144,16 +158,18 @@ impl ResponseBudget {
 
     /// Waits until a body of `bytes` fits, unless there is one to share with a client that accepts
     /// gzip or not.
-    pub fn make_room(&self, bytes: usize, gzip: bool) -> Room {
+    pub fn make_room(self: &Arc<Self>, bytes: usize, gzip: bool) -> Room {
         let mut entries = self.entries();
-        while !entries.fits(bytes) {
-            if !entries.entries.iter().any(|entry| entry.cut_off) {
-                entries.cut_off_late_clients();
-            }
-            if !entries.entries.iter().any(|entry| entry.cut_off)
-                && let Some(body) = entries.newest(gzip)
-            {
-                return Room::Share(body);
+        while entries.making || !entries.fits(bytes) {
+            if !entries.making {
+                if !entries.entries.iter().any(|entry| entry.cut_off) {
+                    entries.cut_off_late_clients();
+                }
+                if !entries.entries.iter().any(|entry| entry.cut_off)
+                    && let Some(body) = entries.newest(gzip)
+                {
+                    return Room::Share(body);
+                }
             }
             entries = self
                 .changed
@@ -161,7 +177,8 @@ impl ResponseBudget {
                 .unwrap_or_else(PoisonError::into_inner)
                 .0;
         }
-        Room::Free
+        entries.making = true;
+        Room::Free(Turn(Arc::clone(self)))
     }
 
     /// An empty buffer for the next body.
@@ -279,11 +296,26 @@ mod tests {
         }
     }
 
-    fn shares(budget: &ResponseBudget, bytes: usize) -> Option<Arc<ScrapeBody>> {
+    fn shares(budget: &Arc<ResponseBudget>, bytes: usize) -> Option<Arc<ScrapeBody>> {
         match budget.make_room(bytes, false) {
-            Room::Free => None,
+            Room::Free(_) => None,
             Room::Share(body) => Some(body),
         }
+    }
+
+    #[test]
+    fn while_a_page_is_made_the_next_one_waits() {
+        let budget = Arc::new(ResponseBudget::default());
+        let Room::Free(turn) = budget.make_room(0, false) else {
+            panic!("there is room");
+        };
+        std::thread::scope(|scope| {
+            let next = scope.spawn(|| shares(&budget, BUDGET));
+            let permit = budget.admit(body(BUDGET), socket().1);
+            drop(turn);
+            // The large page is in the budget by the time that the next one may be made.
+            assert!(Arc::ptr_eq(&next.join().unwrap().unwrap(), &permit.body));
+        });
     }
 
     #[test]

@@ -73,6 +73,7 @@ impl Scrapes {
         shared.waiting.fetch_add(1, Ordering::AcqRel);
         // A panic ends the process, so nobody ever sees a poisoned lock.
         let mut latest = shared.latest.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut turn = None;
         let last = shared.waiting.fetch_sub(1, Ordering::AcqRel) == 1;
         let body = match &*latest {
             Some((begun, body)) if *begun >= requested => body.clone(),
@@ -81,7 +82,8 @@ impl Scrapes {
                 let length = self.length.load(Ordering::Acquire);
                 match self.budget.make_room(length, gzip) {
                     Room::Share(body) => Ok(body),
-                    Room::Free => {
+                    Room::Free(ours) => {
+                        turn = Some(ours);
                         let begun = Instant::now();
                         let body = self.make(gzip).map(Arc::new);
                         *latest = Some((begun, body.clone()));
@@ -93,8 +95,10 @@ impl Scrapes {
         if last && shared.waiting.load(Ordering::Acquire) == 0 {
             *latest = None;
         }
-        // While the lock is held, so that the next one finds it in the budget.
-        Ok(self.budget.admit(body?, Arc::clone(stream)))
+        // While the lock and the turn are held, so that the next one finds it in the budget.
+        let permit = self.budget.admit(body?, Arc::clone(stream));
+        drop(turn);
+        Ok(permit)
     }
 
     fn make(&self, gzip: bool) -> Result<ScrapeBody, Unresponsive> {

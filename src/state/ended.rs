@@ -73,14 +73,10 @@ impl EndedPlays {
         id
     }
 
-    /// Removes and returns the oldest plays beyond `limit`.
-    pub fn trim(&mut self, limit: usize) -> Vec<Play> {
-        let surplus = self.plays.len().saturating_sub(limit);
-        let oldest: Vec<u64> = self.plays.keys().take(surplus).copied().collect();
-        oldest
-            .into_iter()
-            .filter_map(|id| self.remove(id).map(|play| *play))
-            .collect()
+    /// Removes and returns the oldest play.
+    pub fn remove_oldest(&mut self) -> Option<Box<Play>> {
+        let oldest = *self.plays.keys().next()?;
+        self.remove(oldest)
     }
 
     /// The newest under `key`, or else with the `Session.id` `info`, for which `is_same` holds.
@@ -194,15 +190,16 @@ mod tests {
     }
 
     #[test]
-    fn the_oldest_give_way_to_the_limit() {
+    fn the_oldest_is_removed_first() {
         let now = Instant::now();
         let mut ended = EndedPlays::default();
         for key in ["1", "2", "3"] {
             ended.insert(play(key, "", EndReason::Stopped, now));
         }
-        assert!(ended.trim(3).is_empty());
-        assert_eq!(keys(&ended.trim(1)), ["1", "2"]);
-        assert_eq!(ended.iter().len(), 1);
+        for key in ["1", "2", "3"] {
+            assert_eq!(*ended.remove_oldest().unwrap().session, *key);
+        }
+        assert!(ended.remove_oldest().is_none() && ended.by_key.is_empty());
     }
 
     #[test]

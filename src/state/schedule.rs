@@ -39,6 +39,8 @@ pub const STATISTICS_POLLING_IDLE: Duration = Duration::from_mins(1);
 pub const STATISTICS_LIVE: Duration = Duration::from_secs(15);
 /// `/statistics/…` without Plex Pass; sooner when a Pass arrives.
 pub const STATISTICS_WITHOUT_PASS: Duration = Duration::from_mins(15);
+/// `/statistics/…` after Plex, with a Pass, refused it or did not offer it.
+pub const STATISTICS_REFUSED: Duration = Duration::from_mins(2);
 /// `/activities`: notifications report all but the activities that were running at the start.
 pub const ACTIVITIES: Duration = Duration::from_mins(10);
 /// `/activities` while something runs: its end may have been missed.

@@ -17,6 +17,8 @@ use std::{
 pub const KEEP_ENDED: Duration = Duration::from_mins(1);
 /// With more series than this, one whose play changed its labels is removed immediately.
 const MAX_LINGERING: usize = 12_000;
+/// The same, with more bytes of labels.
+const MAX_TEXT: usize = 8_000_000;
 
 /// Identifies a series while plays refer to it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -77,6 +79,8 @@ pub struct SeriesTable {
     by_labels: HashMap<Arc<str>, usize>,
     /// Series whose last play changed its labels, and until when they are kept.
     lingering: VecDeque<(Instant, usize)>,
+    /// Bytes of all labels.
+    text: usize,
 }
 
 impl SeriesTable {
@@ -92,6 +96,12 @@ impl SeriesTable {
     #[must_use]
     pub fn count(&self) -> usize {
         self.slots.len() - self.free.len()
+    }
+
+    /// Bytes of all labels.
+    #[must_use]
+    pub fn text(&self) -> usize {
+        self.text
     }
 
     /// A live play with these `labels`, which has `played` already, joins its series.
@@ -148,7 +158,7 @@ impl SeriesTable {
 
     /// A play changed its labels; without another play, the series is removed later.
     fn linger(&mut self, id: SeriesId, now: Instant) {
-        if self.count() > MAX_LINGERING {
+        if self.count() > MAX_LINGERING || self.text > MAX_TEXT {
             return self.leave(id);
         }
         if let Some(series) = self.slots[id.0].as_mut() {
@@ -221,6 +231,7 @@ impl SeriesTable {
     }
 
     fn insert(&mut self, labels: Arc<str>) -> usize {
+        self.text += labels.len();
         let series = Series {
             labels: Arc::clone(&labels),
             plays: 0,
@@ -244,6 +255,7 @@ impl SeriesTable {
 
     fn remove(&mut self, id: usize) {
         if let Some(series) = self.slots[id].take() {
+            self.text -= series.labels.len();
             if self.by_labels.get(&series.labels) == Some(&id) {
                 self.by_labels.remove(&series.labels);
             }

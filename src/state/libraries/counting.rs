@@ -112,7 +112,8 @@ impl Libraries {
         let count = result.map(|items| items.count().unwrap_or(0.0));
         let retry_differently = match count {
             Ok(count) => count == 0.0,
-            Err(error) => is_about_the_query(error),
+            // Another query could succeed.
+            Err(error) => !error.is_unreachable(),
         };
         if retry_differently && library.count.has_alternative() {
             library.count.try_alternative(now);
@@ -143,11 +144,6 @@ impl Libraries {
         let missed_before = std::mem::replace(&mut library.missing, missing);
         (is_items && (missed_before || !missing)).then_some(outcome)
     }
-}
-
-/// Whether another query could succeed: not when Plex is unreachable or refuses the token.
-fn is_about_the_query(error: &PlexError) -> bool {
-    !error.is_unreachable() && !matches!(error, PlexError::Unauthorized | PlexError::Forbidden)
 }
 
 #[cfg(test)]
@@ -312,13 +308,13 @@ mod tests {
     }
 
     #[test]
-    fn music_does_not_fall_back_while_plex_is_unreachable_or_refuses() {
+    fn music_falls_back_whatever_fails_unless_plex_is_unreachable() {
         let now = Instant::now();
         for (error, queries) in [
             ((|| PlexError::Timeout) as fn() -> PlexError, 3),
             (|| PlexError::Status(503), 3),
             (|| PlexError::Connect("refused".into()), 1),
-            (|| PlexError::Forbidden, 1),
+            (|| PlexError::Forbidden, 3),
         ] {
             let mut libraries = Libraries::default();
             let music = r#"{"id":"3","type":"artist","title":"Music"}"#;

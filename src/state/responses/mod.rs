@@ -368,10 +368,11 @@ impl State {
 
     fn statistics_interval(&self, result: &Response, now: Instant) -> std::time::Duration {
         match result {
-            Err(PlexError::NotFound | PlexError::Unauthorized | PlexError::Forbidden) => {
-                schedule::STATISTICS_WITHOUT_PASS
-            }
             _ if !self.has_plex_pass() => schedule::STATISTICS_WITHOUT_PASS,
+            // Plex with a Pass offers them, so what refused may have been a proxy before it.
+            Err(PlexError::NotFound | PlexError::Unauthorized | PlexError::Forbidden) => {
+                schedule::STATISTICS_REFUSED
+            }
             _ if self.sessions.live().len() > 0 => schedule::STATISTICS_LIVE,
             _ if self.polls_sessions(now) => schedule::STATISTICS_POLLING_IDLE,
             _ => schedule::STATISTICS_IDLE,

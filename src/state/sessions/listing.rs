@@ -77,6 +77,7 @@ impl Sessions {
             }
         }
         self.listed = keys.len();
+        self.weight = weight.min(MAX_WEIGHT);
         // First end plays, so that one that continues under another key is found among the ended
         // ones.
         let ended: Vec<(Box<str>, EndReason)> = self

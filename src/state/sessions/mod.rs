@@ -47,6 +47,9 @@ use crate::{
 
 /// At most this many plays are kept, live and ended.
 pub const MAX_SESSIONS: usize = 10_000;
+/// With more text than this, the oldest ended plays are dropped: the weight of the listed sessions, up to
+/// [`MAX_WEIGHT`](crate::plex::wire::MAX_WEIGHT), and two fifths of the bytes of all series' labels.
+const MAX_LOAD: usize = 4_900_000;
 /// While an ended session may still be listed, Plex is polled this often.
 const STOP_RECHECK: Duration = Duration::from_millis(2_500);
 
@@ -77,6 +80,8 @@ pub struct Sessions {
     pub lasting: Lasting,
     /// How many sessions the last listing showed as live.
     listed: usize,
+    /// Their weight.
+    weight: usize,
     /// Whether a listing has been applied. Sessions in the first one began before the exporter.
     listed_once: bool,
     /// Counts interruptions of the connection to Plex, after which session keys may be reassigned.
@@ -173,11 +178,23 @@ impl Sessions {
         if let Some(deadline) = self.ended.deadline(id) {
             self.watch.expiry(deadline);
         }
+        self.trim_ended();
+    }
+
+    /// Removes the oldest ended plays beyond the limits.
+    fn trim_ended(&mut self) {
         let live = self.live.len().max(self.listed);
-        for oldest in self.ended.trim(MAX_SESSIONS.saturating_sub(live)) {
+        let limit = MAX_SESSIONS.saturating_sub(live);
+        while (self.ended.iter().len() > limit || self.load() > MAX_LOAD)
+            && let Some(oldest) = self.ended.remove_oldest()
+        {
             self.dropped_plays += 1;
             self.leave(&oldest);
         }
+    }
+
+    fn load(&self) -> usize {
+        self.weight + self.series.text() * 2 / 5
     }
 
     fn leave(&mut self, play: &Play) {
@@ -297,6 +314,7 @@ impl Sessions {
             }
         }
         self.awaited_since = counters.awaited_since;
+        self.trim_ended();
         if self.watch.expires_at.is_some_and(|at| at <= now) {
             self.watch.expires_at = self.earliest_expiry();
         }

@@ -296,7 +296,7 @@ fn listed_sessions_in_a_final_state_are_not_live_and_unknown_states_do_not_play(
 fn sessions_with_more_text_than_fits_are_dropped_and_counted() {
     let mut driver = Driver::connected();
     let long = "x".repeat(250);
-    let sessions: Vec<_> = (0..2_500)
+    let sessions: Vec<_> = (0..3_500)
         .map(|key| {
             json!({"sessionKey": key.to_string(), "title": long, "parentTitle": long,
             "grandparentTitle": long, "User": {"title": long}})
@@ -305,11 +305,36 @@ fn sessions_with_more_text_than_fits_are_dropped_and_counted() {
     driver.list(&sessions);
     driver.run(55.5);
     let live = driver.state.sessions.live().len();
-    // Two million bytes of text and overhead.
-    assert!((1_500..1_900).contains(&live), "{live}");
+    // Three million bytes of text and overhead.
+    assert!((2_300..2_800).contains(&live), "{live}");
     let listings = driver.requests("/status/sessions", 55.0).len() as u64;
     let dropped = driver.state.sessions.dropped_sessions;
-    assert_eq!(dropped, (2_500 - live as u64) * listings);
+    assert_eq!(dropped, (3_500 - live as u64) * listings);
+}
+
+#[test]
+fn ended_plays_with_more_text_than_fits_are_dropped_and_counted() {
+    let mut driver = Driver::start();
+    // Every eight seconds other sessions.
+    for generation in 0..10 {
+        let sessions: Vec<Value> = (0..1_000)
+            .map(|key| {
+                let mut session = session(&format!("{generation}-{key}"), "101", 0);
+                session["title"] = json!("t".repeat(250));
+                session["User"]["title"] = json!("u".repeat(250));
+                session["Player"]["device"] = json!("d".repeat(250));
+                session["Player"]["product"] = json!("p".repeat(250));
+                session
+            })
+            .collect();
+        driver.list(&sessions);
+        driver.run(8.1);
+    }
+    let sessions = &driver.state.sessions;
+    let (ended, _) = sessions.kept();
+    assert!(sessions.load() <= super::MAX_LOAD, "{}", sessions.load());
+    assert!((4_500..8_000).contains(&ended), "{ended}");
+    assert!(sessions.dropped_plays > 0);
 }
 
 #[test]
@@ -590,10 +615,10 @@ fn longer_names_of_server_and_libraries_are_a_reason_for_another_listing() {
         per_session,
         libraries,
     };
-    assert!(!sessions.outgrown_by(repeated(900_000, 0)));
-    assert!(sessions.outgrown_by(repeated(1_000_000, 0)));
-    assert!(sessions.outgrown_by(repeated(900_000, 200_000)));
-    assert!(!sessions.outgrown_by(repeated(0, 2_100_000)), "not theirs");
+    assert!(!sessions.outgrown_by(repeated(1_400_000, 0)));
+    assert!(sessions.outgrown_by(repeated(1_500_000, 0)));
+    assert!(sessions.outgrown_by(repeated(1_400_000, 200_000)));
+    assert!(!sessions.outgrown_by(repeated(0, 3_100_000)), "not theirs");
 }
 
 #[test]
