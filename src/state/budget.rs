@@ -2,7 +2,7 @@
 //!
 //! Each purpose has its own permits, so that a burst of one kind of notification delays no request
 //! of another kind; only where a person waits for sessions, they may take a part of the others', and
-//! `/` may take what sessions have to spare. The timetable needs no permit, but where a request moves
+//! sessions and `/` may take what the others have to spare. The timetable needs no permit, but where a request moves
 //! the timetable on, the timetable's share belongs to the permits, too: then what the timetable sends
 //! is charged. What an hour leaves beyond the timetable is divided: a part of it can be taken at once
 //! after a quiet time, the rest is refilled in the course of the hour. So no hour exceeds the limits
@@ -223,6 +223,10 @@ fn usable(purpose: Purpose, priority: Priority) -> impl Iterator<Item = (Purpose
             (Purpose::Server, Priority::Medium),
             (Purpose::Upkeep, Priority::Medium),
         ],
+        (Purpose::Viewing, Priority::Medium) => &[
+            (Purpose::Server, Priority::Low),
+            (Purpose::Upkeep, Priority::Low),
+        ],
         (Purpose::Server, _) => &[(Purpose::Viewing, Priority::Low)],
         _ => &[],
     };
@@ -398,8 +402,8 @@ mod tests {
         for demand in [live, idle, demand(40, 0, true)] {
             budget.adapt(demand, now);
         }
-        let (burst, _) = demand(40, 0, true).permits(Purpose::Viewing);
-        let taken = take_all(&mut budget, Purpose::Viewing, Medium, now);
+        let (burst, _) = demand(40, 0, true).permits(Purpose::Upkeep);
+        let taken = take_all(&mut budget, Purpose::Upkeep, Medium, now);
         assert_eq!(taken, burst - burst / 2);
     }
 }
