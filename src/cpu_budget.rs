@@ -28,14 +28,14 @@ pub struct Limit {
     pub burst: Duration,
     /// Beyond that, before it pauses in the middle of a response, which may then time out.
     pub response: Duration,
-    /// The longest pause. What it does not cover is forgiven.
-    pub pause: Duration,
 }
 
 /// The same work takes a build without optimization this many times as long.
 const SLOWNESS: u32 = if cfg!(debug_assertions) { 20 } else { 1 };
 /// The clock is read at most this often: within this time, no thread can use more.
 const CHECK_INTERVAL: Duration = Duration::from_millis(10);
+/// The longest pause.
+const MAX_PAUSE: Duration = Duration::from_mins(2);
 /// The most that an event is charged: its time is taken from a clock that runs on while the whole
 /// process is stopped.
 const MAX_CHARGE: Duration = Duration::from_millis(250);
@@ -81,18 +81,12 @@ impl Budget {
         }
     }
 
-    /// What the share covers in this time.
-    fn covered(&self, time: Duration) -> Duration {
-        time * (self.limit.share * SLOWNESS) / 10_000
-    }
-
     /// `used` is the CPU time at `now`, since the beginning of the thread.
     fn update(&mut self, used: Duration, now: Instant) {
         let elapsed = now.saturating_duration_since(self.updated);
-        let covered = self.covered(elapsed);
+        let covered = elapsed * (self.limit.share * SLOWNESS) / 10_000;
         let spent = used.saturating_sub(self.used);
-        let most = self.limit.burst * SLOWNESS + self.covered(self.limit.pause);
-        self.level = (self.level + spent).saturating_sub(covered).min(most);
+        self.level = (self.level + spent).saturating_sub(covered);
         (self.used, self.updated) = (used, now);
         if self.level <= self.limit.burst * SLOWNESS / 2 {
             self.paused = Duration::ZERO;
@@ -102,7 +96,8 @@ impl Budget {
     /// How long to pause until no more than the burst and `beyond` are used.
     fn pause(&self, beyond: Duration) -> Duration {
         let allowed = (self.limit.burst + beyond) * SLOWNESS;
-        self.level.saturating_sub(allowed) * 10_000 / (self.limit.share * SLOWNESS)
+        let pause = self.level.saturating_sub(allowed) * 10_000 / (self.limit.share * SLOWNESS);
+        pause.min(MAX_PAUSE)
     }
 }
 
@@ -207,7 +202,6 @@ mod tests {
         share: 50,
         burst: Duration::from_millis(100),
         response: Duration::from_millis(40),
-        pause: Duration::from_mins(1),
     };
     const SECOND: Duration = Duration::from_secs(1);
 

@@ -32,7 +32,6 @@ const CPU_LIMIT: Limit = Limit {
     share: 25,
     burst: Duration::from_millis(100),
     response: Duration::ZERO,
-    pause: Duration::from_mins(2),
 };
 /// A connection that was paused for this long without catching up is given up: what it reports is old.
 const MAX_PAUSED: Duration = Duration::from_secs(10);

@@ -27,17 +27,8 @@ const fn limit(share: u32, burst: u64) -> Limit {
         share,
         burst: Duration::from_millis(burst),
         response: Duration::from_millis(150),
-        pause: Duration::from_mins(2),
     }
 }
-
-/// That of the sessions' lane: 10,000 sessions take some 500 ms, and must be listed again before they
-/// count as gone.
-const SESSIONS_LIMIT: Limit = Limit {
-    response: Duration::from_millis(600),
-    pause: Duration::from_secs(30),
-    ..limit(100, 500)
-};
 
 /// Hands requests to the lanes. Dropping it ends them, each after the request in progress and the
 /// pause before it.
@@ -74,7 +65,7 @@ impl Poller {
         };
         let poller = Self {
             server: lane("poll-server", 1, limit(12, 250))?,
-            sessions: lane("poll-sessions", 1, SESSIONS_LIMIT)?,
+            sessions: lane("poll-sessions", 1, limit(100, 500))?,
             titles: lane("poll-titles", title_workers, limit(8, 150))?,
             libraries: lane("poll-libraries", 1, limit(12, 250))?,
             statistics: lane("poll-statistics", 1, limit(12, 100))?,
