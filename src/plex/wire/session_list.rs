@@ -7,10 +7,10 @@ use crate::plex::lenient::{Elements, streamed, truncate};
 
 /// At most this many sessions are kept.
 const MAX_SESSIONS: usize = 10_000;
-/// The [`Session::weight`] of all sessions together is at most this: 5,000 sessions with 300 bytes of label text
-/// each, and a transcode. One unit takes up to 19 bytes: a text is in memory about seven times (as a
+/// The [`Session::weight`] of all sessions together is at most this: 5,000 sessions with 200 bytes of label text
+/// each, and a transcode. One unit takes up to 22 bytes: a text is in memory about seven times (as a
 /// value, in cached label sets and in the page), and several times that while a listing is applied.
-pub const MAX_WEIGHT: usize = 3_000_000;
+pub const MAX_WEIGHT: usize = 2_600_000;
 /// The weight of a session in addition to its text.
 pub const SESSION_WEIGHT: usize = 175;
 /// The weight of its transcode in addition to its text.

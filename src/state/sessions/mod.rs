@@ -49,7 +49,7 @@ use crate::{
 pub const MAX_SESSIONS: usize = 10_000;
 /// With more text than this, the oldest ended plays are dropped: the weight of the listed sessions, up to
 /// [`MAX_WEIGHT`](crate::plex::wire::MAX_WEIGHT), and two fifths of the bytes of all series' labels.
-const MAX_LOAD: usize = 4_900_000;
+const MAX_LOAD: usize = 4_600_000;
 /// While an ended session may still be listed, Plex is polled this often.
 const STOP_RECHECK: Duration = Duration::from_millis(2_500);
 

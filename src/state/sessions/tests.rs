@@ -305,8 +305,8 @@ fn sessions_with_more_text_than_fits_are_dropped_and_counted() {
     driver.list(&sessions);
     driver.run(55.5);
     let live = driver.state.sessions.live().len();
-    // Three million bytes of text and overhead.
-    assert!((2_300..2_800).contains(&live), "{live}");
+    // 2.6 million bytes of text and overhead.
+    assert!((2_000..2_500).contains(&live), "{live}");
     let listings = driver.requests("/status/sessions", 55.0).len() as u64;
     let dropped = driver.state.sessions.dropped_sessions;
     assert_eq!(dropped, (3_500 - live as u64) * listings);
@@ -615,10 +615,10 @@ fn longer_names_of_server_and_libraries_are_a_reason_for_another_listing() {
         per_session,
         libraries,
     };
-    assert!(!sessions.outgrown_by(repeated(1_400_000, 0)));
-    assert!(sessions.outgrown_by(repeated(1_500_000, 0)));
-    assert!(sessions.outgrown_by(repeated(1_400_000, 200_000)));
-    assert!(!sessions.outgrown_by(repeated(0, 3_100_000)), "not theirs");
+    assert!(!sessions.outgrown_by(repeated(1_200_000, 0)));
+    assert!(sessions.outgrown_by(repeated(1_300_000, 0)));
+    assert!(sessions.outgrown_by(repeated(1_200_000, 201_000)));
+    assert!(!sessions.outgrown_by(repeated(0, 2_700_000)), "not theirs");
 }
 
 #[test]
