@@ -2,7 +2,7 @@
 //!
 //! Each purpose has its own permits, so that a burst of one kind of notification delays no request
 //! of another kind; only where a person waits for sessions, they may take a part of the others', and
-//! sessions and `/` may take what the others have to spare. The timetable needs no permit, but where a request moves
+//! sessions and, while there are none, `/` may take what the others have to spare. The timetable needs no permit, but where a request moves
 //! the timetable on, the timetable's share belongs to the permits, too: then what the timetable sends
 //! is charged. What an hour leaves beyond the timetable is divided: a part of it can be taken at once
 //! after a quiet time, the rest is refilled in the course of the hour. So no hour exceeds the limits
@@ -195,7 +195,7 @@ impl RequestBudget {
     /// When the next permit is available; may be in the past.
     #[must_use]
     pub fn next_permit(&self, purpose: Purpose, priority: Priority) -> Option<Instant> {
-        usable(purpose, priority)
+        self.usable(purpose, priority)
             .map(|(purpose, priority)| self.permits[purpose as usize].next(priority))
             // `None` lies before every moment.
             .min()
@@ -204,8 +204,32 @@ impl RequestBudget {
 
     /// Takes a permit, if there is one at `now`.
     pub fn take(&mut self, purpose: Purpose, priority: Priority, now: Instant) -> bool {
-        usable(purpose, priority)
+        self.usable(purpose, priority)
             .any(|(purpose, priority)| self.permits[purpose as usize].take(priority, now))
+    }
+
+    /// Whose permits a request may take, its own first, and with which priority. Live
+    /// sessions need theirs to find silent clients.
+    fn usable(
+        &self,
+        purpose: Purpose,
+        priority: Priority,
+    ) -> impl Iterator<Item = (Purpose, Priority)> + use<> {
+        let others: &[_] = match (purpose, priority) {
+            (Purpose::Viewing, Priority::High) => &[
+                (Purpose::Server, Priority::Medium),
+                (Purpose::Upkeep, Priority::Medium),
+            ],
+            (Purpose::Viewing, Priority::Medium) => &[
+                (Purpose::Server, Priority::Low),
+                (Purpose::Upkeep, Priority::Low),
+            ],
+            (Purpose::Server, _) if self.demand.sessions == 0 => {
+                &[(Purpose::Viewing, Priority::Low)]
+            }
+            _ => &[],
+        };
+        std::iter::once((purpose, priority)).chain(others.iter().copied())
     }
 
     /// The timetable sends a request at `now`, which needs no permit.
@@ -214,23 +238,6 @@ impl RequestBudget {
             self.permits[purpose as usize].charge(now);
         }
     }
-}
-
-/// Whose permits a request may take, its own first, and with which priority.
-fn usable(purpose: Purpose, priority: Priority) -> impl Iterator<Item = (Purpose, Priority)> {
-    let others: &[_] = match (purpose, priority) {
-        (Purpose::Viewing, Priority::High) => &[
-            (Purpose::Server, Priority::Medium),
-            (Purpose::Upkeep, Priority::Medium),
-        ],
-        (Purpose::Viewing, Priority::Medium) => &[
-            (Purpose::Server, Priority::Low),
-            (Purpose::Upkeep, Priority::Low),
-        ],
-        (Purpose::Server, _) => &[(Purpose::Viewing, Priority::Low)],
-        _ => &[],
-    };
-    std::iter::once((purpose, priority)).chain(others.iter().copied())
 }
 
 #[cfg(test)]
