@@ -38,9 +38,14 @@ impl State {
         // Plex replays nothing: listings show what happened in the meantime.
         if self.socket_was_stable(now.monotonic) {
             self.schedule.sessions.reschedule(now.monotonic);
-            // Without a socket, `/` is polled less often.
+            // Without a socket, `/` and statistics are polled less often.
             let server = now.monotonic + schedule::SERVER;
             self.schedule.server.hasten(server);
+            if self.has_plex_pass() {
+                let statistics = now.monotonic + schedule::STATISTICS_IDLE;
+                self.schedule.resources.hasten(statistics);
+                self.schedule.bandwidth.hasten(statistics);
+            }
             self.schedule
                 .activities
                 .request(now.monotonic, Priority::Medium);

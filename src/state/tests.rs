@@ -183,6 +183,21 @@ fn while_plex_is_down_only_the_server_and_its_sessions_are_polled() {
 }
 
 #[test]
+fn statistics_are_polled_as_often_as_with_a_socket_once_it_is_connected() {
+    let mut driver = Driver::start();
+    driver.run(1.0);
+    driver.apply(Event::SocketUp);
+    driver.run(100.0);
+    for path in ["/statistics/resources", "/statistics/bandwidth"] {
+        assert_eq!(
+            pauses(&driver.requests(path, 101.0)),
+            [31, 30, 30],
+            "{path}"
+        );
+    }
+}
+
+#[test]
 fn what_plex_refused_while_it_started_is_requested_once_it_has() {
     const ENDPOINTS: [&str; 5] = [
         "/activities",

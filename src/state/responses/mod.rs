@@ -241,7 +241,7 @@ impl State {
             .report_info(Subject::Endpoint(endpoint), &missing, effects);
     }
 
-    fn has_plex_pass(&self) -> bool {
+    pub(super) fn has_plex_pass(&self) -> bool {
         self.server.as_ref().is_some_and(|server| server.plex_pass)
     }
 
