@@ -37,7 +37,6 @@ pub fn run<T>(
     stop: &Receiver<T>,
 ) -> Option<T> {
     let mut page_length = 0;
-    let mut plex_responded = false;
     let idle = systemd
         .watchdog_interval()
         .map_or(IDLE, |interval| interval.min(IDLE));
@@ -90,8 +89,7 @@ pub fn run<T>(
         dispatch(actions, &mut state, poller);
         let now = Timestamp::read().monotonic;
         systemd.alive(now);
-        plex_responded |= state.server.is_some();
-        if plex_responded {
+        if state.server.is_some() {
             queries.plex_responded();
             marker.keep(now);
         }
